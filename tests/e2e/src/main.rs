@@ -1,0 +1,2 @@
+//! Placeholder entry point until its part lands.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Replays recorded traffic of a real TiKV through the real puller, and golden vectors through the decoder.

@@ -1,0 +1,40 @@
+//! Where changes go: the sink trait, encoders, Kafka, storage and blackhole.
+//!
+//! The worker hands a sink batches of one table's changes in commit order, and the sink decodes,
+//! encodes and writes them, on as many cores as help, and acknowledges each batch when it is durable.
+
+mod ack;
+mod batch;
+mod error;
+
+pub use ack::Ack;
+pub use batch::Batch;
+pub use error::SinkError;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tidemark_model::Ts;
+use tidemark_tidb::Table;
+
+/// A destination of changes.
+///
+/// Calls for one span come one after the other and keep their order in the sink; calls for
+/// different spans may overlap. Passing trouble (a broker that restarts, a throttled bucket) is
+/// retried inside; an error that a call returns ends the feed's run.
+pub trait Sink: Send + Sync {
+    /// Makes a table version known before its first row: creates topics, writes schema files.
+    /// `since` is the ts from which the version counts: the feed's start or a DDL's commit ts.
+    fn announce<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// Takes a batch. Returns when there is room for the next, not when this one is durable;
+    /// durability is told through [`Batch::ack`].
+    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkError>>;
+
+    /// Makes everything taken so far durable; all its acknowledgements have been given on return.
+    fn flush(&self) -> BoxFuture<'_, Result<(), SinkError>>;
+
+    /// Publishes a watermark: every change at or below `ts` has been acknowledged and none will
+    /// follow. Called with rising values; the sink may skip some to publish less often.
+    fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>>;
+}

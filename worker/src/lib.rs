@@ -1,0 +1,1 @@
+//! The worker: streams a changefeed from TiKV to its sink.
