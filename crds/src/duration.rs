@@ -20,7 +20,9 @@ impl TryFrom<String> for DurationText {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        parse(&text).map(Self).ok_or_else(|| format!("{text:?} is not a duration: write it like \"250ms\", \"5s\" or \"1m30s\""))
+        parse(&text).map(Self).ok_or_else(|| {
+            format!("{text:?} is not a duration: write it like \"250ms\", \"5s\" or \"1m30s\"")
+        })
     }
 }
 
@@ -68,7 +70,13 @@ mod tests {
 
     #[test]
     fn text_and_value_agree() {
-        for (text, ms) in [("250ms", 250), ("5s", 5000), ("1m30s", 90_000), ("2h", 7_200_000), ("1d", 86_400_000)] {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("5s", 5000),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(parse(text), Some(Duration::from_millis(ms)), "{text}");
         }
         for bad in ["", "5", "s", "5 s", "-1s", "5w"] {

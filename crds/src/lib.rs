@@ -14,5 +14,6 @@ pub use sink::{
     SaslMechanism, SinkSpec, StorageFormat, StorageSink,
 };
 pub use spec::{
-    Changefeed, ChangefeedSpec, ChangefeedStatus, KeyRange, Limits, Source, SourceFormat, Start, StartAt, State, Tls, Workers,
+    Changefeed, ChangefeedSpec, ChangefeedStatus, KeyRange, Limits, Source, SourceFormat, Start, StartAt,
+    State, Tls, Workers,
 };

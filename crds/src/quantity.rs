@@ -37,15 +37,28 @@ impl TryFrom<String> for Quantity {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-        let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-        bytes.map(Self).ok_or_else(|| format!("{text:?} is not a number of bytes: write it like \"512Mi\" or \"10Gi\""))
+        let factor = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, factor)| *factor);
+        let bytes = number
+            .parse::<u64>()
+            .ok()
+            .zip(factor)
+            .and_then(|(number, factor)| number.checked_mul(factor));
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a number of bytes: write it like \"512Mi\" or \"10Gi\""))
     }
 }
 
 impl From<Quantity> for String {
     fn from(Quantity(bytes): Quantity) -> Self {
-        let unit = UNITS.iter().take(4).rev().find(|(_, factor)| bytes > 0 && bytes % factor == 0);
+        let unit = UNITS
+            .iter()
+            .take(4)
+            .rev()
+            .find(|(_, factor)| bytes > 0 && bytes % factor == 0);
         match unit {
             Some((name, factor)) => format!("{}{name}", bytes / factor),
             None => bytes.to_string(),
@@ -59,7 +72,12 @@ mod tests {
 
     #[test]
     fn text_and_value_agree() {
-        for (text, bytes) in [("512Mi", 512 << 20), ("10Gi", 10 << 30), ("1500k", 1_500_000), ("7", 7)] {
+        for (text, bytes) in [
+            ("512Mi", 512 << 20),
+            ("10Gi", 10 << 30),
+            ("1500k", 1_500_000),
+            ("7", 7),
+        ] {
             assert_eq!(Quantity::try_from(text.to_owned()), Ok(Quantity(bytes)));
         }
         assert!(Quantity::try_from("1.5Gi".to_owned()).is_err());

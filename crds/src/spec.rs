@@ -165,7 +165,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: memory(), disk: disk(), gc_ttl: gc_ttl(), scans_per_store: scans() }
+        Self {
+            memory: memory(),
+            disk: disk(),
+            gc_ttl: gc_ttl(),
+            scans_per_store: scans(),
+        }
     }
 }
 

@@ -46,14 +46,19 @@ impl Budget {
         let units = self.units(bytes);
         // The semaphore is never closed, so the only failure can't happen; an empty permit
         // would merely under-count.
-        let permit = Arc::clone(&self.inner.permits).acquire_many_owned(units).await.ok();
+        let permit = Arc::clone(&self.inner.permits)
+            .acquire_many_owned(units)
+            .await
+            .ok();
         self.grant(bytes, permit)
     }
 
     /// Takes `bytes` if they are free now.
     pub fn try_take(&self, bytes: usize) -> Option<Grant> {
         let units = self.units(bytes);
-        let permit = Arc::clone(&self.inner.permits).try_acquire_many_owned(units).ok()?;
+        let permit = Arc::clone(&self.inner.permits)
+            .try_acquire_many_owned(units)
+            .ok()?;
         Some(self.grant(bytes, Some(permit)))
     }
 
@@ -80,7 +85,11 @@ impl Budget {
     fn grant(&self, bytes: usize, permit: Option<OwnedSemaphorePermit>) -> Grant {
         let used = self.inner.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.inner.peak.fetch_max(used, Ordering::Relaxed);
-        Grant { bytes, permit, budget: Arc::clone(&self.inner) }
+        Grant {
+            bytes,
+            permit,
+            budget: Arc::clone(&self.inner),
+        }
     }
 }
 

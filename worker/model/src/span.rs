@@ -26,7 +26,10 @@ pub struct Span {
 impl Span {
     /// A span of the given bounds.
     pub fn new(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
-        Self { start: start.into(), end: end.into() }
+        Self {
+            start: start.into(),
+            end: end.into(),
+        }
     }
 
     /// Whether the key lies inside.
@@ -67,7 +70,11 @@ impl fmt::Display for Span {
         f.write_str("[")?;
         hex(f, &self.start)?;
         f.write_str(", ")?;
-        if self.end.is_empty() { f.write_str("+inf")? } else { hex(f, &self.end)? }
+        if self.end.is_empty() {
+            f.write_str("+inf")?
+        } else {
+            hex(f, &self.end)?
+        }
         f.write_str(")")
     }
 }
