@@ -2,13 +2,32 @@
 //!
 //! A worker in standalone mode reads the same YAML that `kubectl apply` takes.
 
+mod check;
+mod crd;
 mod duration;
+mod key_range;
+mod manifest;
 mod quantity;
+mod rules;
+#[allow(
+    unreachable_pub,
+    reason = "the schema derive wraps each type in a module of its own"
+)]
 mod sink;
+#[allow(
+    unreachable_pub,
+    reason = "the schema derive wraps each type in a module of its own"
+)]
 mod spec;
 
+pub use check::{Problem, check};
+pub use crd::crd_yaml;
+
 pub use duration::DurationText;
+pub use key_range::KeyBounds;
+pub use manifest::ManifestError;
 pub use quantity::Quantity;
+pub use rules::{RuleError, TableRules};
 pub use sink::{
     BlackholeSink, CsvOptions, DateSeparator, KafkaCompression, KafkaFormat, KafkaSink, PartitionBy, Sasl,
     SaslMechanism, SinkSpec, StorageFormat, StorageSink,

@@ -1,3 +1,4 @@
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -5,7 +6,10 @@ use crate::spec::Tls;
 use crate::{DurationText, Quantity};
 
 /// Where changes go: exactly one of the fields is set.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new(
+    "[has(self.kafka), has(self.storage), has(self.blackhole)].exists_one(set, set)"
+).message("set exactly one of kafka, storage and blackhole"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SinkSpec {
     /// A Kafka cluster.

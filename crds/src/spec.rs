@@ -1,4 +1,4 @@
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -6,14 +6,28 @@ use crate::sink::SinkSpec;
 use crate::{DurationText, Quantity};
 
 /// What to stream where.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new(
+    "self.source.?format.orValue('tidb') == 'kv' || !has(self.keyRanges) || size(self.keyRanges) == 0"
+).message("keyRanges is for source.format kv: choose tables with tables"))]
+#[x_kube(validation = Rule::new(
+    "self.source.?format.orValue('tidb') == 'tidb' || !has(self.tables) || size(self.tables) == 0"
+).message("tables is for source.format tidb: choose keys with keyRanges"))]
+#[x_kube(validation = Rule::new(
+    "self.source.?format.orValue('tidb') == 'tidb' || (has(self.keyRanges) && size(self.keyRanges) > 0)"
+).message("source.format kv needs at least one range in keyRanges"))]
+#[x_kube(validation = Rule::new("self.start == oldSelf.start").message("start can't be changed: make a new feed"))]
 #[kube(
     group = "tidemark.io",
     version = "v1alpha1",
     kind = "Changefeed",
     namespaced,
     status = "ChangefeedStatus",
-    shortname = "cf"
+    shortname = "cf",
+    category = "tidemark",
+    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
+    printcolumn(name = "Checkpoint", type_ = "string", json_path = ".status.checkpointTs"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangefeedSpec {
@@ -110,7 +124,10 @@ pub struct Tls {
 }
 
 /// Where a stream begins: at most one field is set; none means now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new(
+    "[has(self.at), has(self.ts), has(self.time)].filter(set, set).size() <= 1"
+).message("set at most one of at, ts and time"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Start {
     /// `now`.
