@@ -25,9 +25,9 @@ use crate::{DurationText, Quantity};
     status = "ChangefeedStatus",
     shortname = "cf",
     category = "tidemark",
-    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
-    printcolumn(name = "Checkpoint", type_ = "string", json_path = ".status.checkpointTs"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".spec.state"}"#,
+    printcolumn = r#"{"name": "Checkpoint", "type": "string", "jsonPath": ".status.checkpointTs"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangefeedSpec {
