@@ -1,1 +1,18 @@
 //! Real servers for tests: Kafka and S3, from package registries, or the user's own.
+//!
+//! Every server runs as a child process on loopback, keeps its data in a temporary folder and goes away with the
+//! process that started it, however that ends.
+
+mod cache;
+mod certificates;
+mod folder;
+mod kafka;
+mod process;
+mod wait;
+
+pub use cache::{cache_dir, once_per_machine};
+pub use certificates::Certificates;
+pub use folder::Folder;
+pub use kafka::{Kafka, KafkaOptions, Listener, Login, Record};
+pub use process::{Process, Signal, Usage};
+pub use wait::{eventually, free_port};
