@@ -1,0 +1,8 @@
+//! The multi-version store of one region: records, commands on them, and the effects they tell.
+//!
+//! Pure: no sockets, no tasks, no clock. Commands read, collect changes and apply them as one.
+
+pub mod apply;
+pub mod model;
+pub mod observe;
+pub mod snapshot;

@@ -1,0 +1,3 @@
+//! The placement driver's service.
+
+pub(crate) mod gc;
