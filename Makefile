@@ -1,0 +1,46 @@
+# What people and CI type. Each target installs what it needs first.
+
+.PHONY: help setup run test bench replay vectors generate lint deny size clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what building and testing need
+	@tests/setup.sh
+
+run: setup ## Stream a live, failing cluster to Kafka and files, under the judge (RUN="--help" for options)
+	cargo build -p tidemark-worker -p tidemark-e2e
+	target/debug/tidemark-demo --worker target/debug/tidemark-worker $(RUN)
+
+test: setup lint ## Everything: checks, unit tests, replays, real Kafka and S3, end to end
+	cargo build -p tidemark-worker
+	cargo test --workspace --no-fail-fast
+
+bench: setup ## Speed and size as ratios to ceilings measured in the same run (BENCH="--help" for options)
+	cargo build --release -p tidemark-worker -p tidemark-bench
+	target/release/tidemark-bench --worker target/release/tidemark-worker $(BENCH)
+
+replay: setup ## Replay recordings of a real TiKV through the real puller: make replay DIR=folder
+	cargo run -q -p tidemark-replay -- recordings $(or $(DIR),tests/data/recordings)
+
+vectors: setup ## Decode golden vectors of TiDB's encodings: make vectors DIR=folder
+	cargo run -q -p tidemark-replay -- vectors $(or $(DIR),tests/data/vectors)
+
+generate: ## Write the generated files anew
+	cargo run -q -p tidemark-crds --bin crdgen > crds/changefeeds.yaml.new
+	mv crds/changefeeds.yaml.new crds/changefeeds.yaml
+
+lint: ## Format, lints, file sizes
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	tests/size.sh
+
+deny: ## Licences, advisories and bans of dependencies (installs cargo-deny)
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
+
+size: ## Lines per file
+	@tests/size.sh --print
+
+clean: ## Remove what was built
+	cargo clean

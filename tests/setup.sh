@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs what building and testing need, where it is missing: Debian's packages, by apt-get.
+set -euo pipefail
+
+missing=()
+need() { # command package
+    command -v "$1" >/dev/null 2>&1 || missing+=("$2")
+}
+header() { # file package
+    compgen -G "$1" >/dev/null || missing+=("$2")
+}
+
+need cc gcc
+need c++ g++
+need make make
+need cmake cmake
+need pkg-config pkg-config
+need openssl openssl
+need java default-jre-headless
+need mvn maven
+need go golang-go
+header '/usr/include/openssl/ssl.h' libssl-dev
+header '/usr/include/*/curl/curl.h' libcurl4-openssl-dev
+header '/usr/include/zlib.h' zlib1g-dev
+
+if ((${#missing[@]})); then
+    echo "setup: installing ${missing[*]}"
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "setup: cargo is missing: install Rust 1.92 or newer (https://rustup.rs)" >&2
+    exit 1
+fi
