@@ -65,6 +65,9 @@ fn assert_ordered(rows: &[KvChange]) {
     }
 }
 
+/// Commit ts, start ts, key.
+type Order = (u64, u64, Vec<u8>);
+/// Rows (ahead of the resolved ts, start ts before, key, length), how far the resolved ts moves, bytes a pop.
 type Step = (Vec<(u64, u64, u8, usize)>, u64, usize);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -76,7 +79,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Rows are pushed at `resolved + their first number`; some come twice; two sorters share a quota.
     #[test]
@@ -84,7 +87,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let spill = Spill::open(SpillConfig { fan_in: 3, run_bytes: 9_000, ..small(&dir, memory) }).unwrap();
         let mut sorters = [Sorter::new(Arc::clone(&spill), "even", Ts(0)), Sorter::new(Arc::clone(&spill), "odd", Ts(0))];
-        let mut pending: [BTreeMap<(u64, u64, Vec<u8>), KvChange>; 2] = Default::default();
+        let mut pending: [BTreeMap<Order, KvChange>; 2] = Default::default();
         let mut seen: [Vec<KvChange>; 2] = Default::default();
         let mut resolved = 0;
         for (rows, advance, max_bytes) in steps {
