@@ -1,5 +1,7 @@
 use tidemark_model::Ts;
 
+use crate::StoredValue;
+
 /// One version of a table, as far as decoding and sinks need it.
 ///
 /// Made from TiDB's `TableInfo`, or by [`Table::plain_kv`] for sources without TiDB.
@@ -45,6 +47,8 @@ pub struct Column {
     pub generated: bool,
     /// `DEFAULT` as the schema shows it, for sinks that print schemas.
     pub default: Option<String>,
+    /// What rows written before the column was added hold: its default of that time.
+    pub absent: StoredValue,
 }
 
 /// A column's type, as TiDB's `FieldType` gives it.
@@ -107,4 +111,122 @@ pub enum Handle {
     /// The columns of a clustered primary key: offsets into [`Table::columns`], with the prefix length of
     /// each where the key holds only a prefix.
     Common(Vec<(usize, Option<usize>)>),
+}
+
+impl Table {
+    /// The table of a source without TiDB: `tikv.kv` with the columns `key` and `value`.
+    pub fn plain_kv() -> Self {
+        let column = |id: i64, name: &str, tp: u8, flen: i64, primary: bool| Column {
+            id,
+            name: name.to_owned(),
+            ty: ColumnType {
+                tp,
+                flags: flag::BINARY | flag::NOT_NULL | if primary { flag::PRIMARY } else { 0 },
+                flen,
+                decimal: 0,
+                charset: "binary".to_owned(),
+                collate: "binary".to_owned(),
+                elems: Vec::new(),
+            },
+            not_null: true,
+            primary,
+            generated: false,
+            default: None,
+            absent: StoredValue::Null,
+        };
+        Self {
+            id: 0,
+            schema: "tikv".to_owned(),
+            name: "kv".to_owned(),
+            updated: Ts::ZERO,
+            columns: vec![
+                column(1, "key", tp::VARCHAR, -1, true),
+                column(2, "value", tp::LONG_BLOB, u32::MAX.into(), false),
+            ],
+            layout: Layout::PlainKv,
+            primary_key: vec![0],
+            handle_key: vec![0],
+            unique: vec![Index {
+                name: "PRIMARY".to_owned(),
+                primary: true,
+                columns: vec![0],
+            }],
+            partitions: Vec::new(),
+        }
+    }
+
+    /// The ids that the table's rows are stored under: the partitions' where there are some.
+    pub fn physical_ids(&self) -> impl Iterator<Item = i64> {
+        let own = self.partitions.is_empty().then_some(self.id);
+        own.into_iter()
+            .chain(self.partitions.iter().map(|partition| partition.id))
+    }
+}
+
+impl ColumnType {
+    /// Whether the integer is unsigned.
+    pub fn is_unsigned(&self) -> bool {
+        self.flags & flag::UNSIGNED != 0
+    }
+
+    /// Whether it is a string or blob type, text or binary.
+    pub fn is_string(&self) -> bool {
+        matches!(self.tp, tp::VARCHAR | tp::TINY_BLOB..=tp::STRING)
+    }
+
+    /// Whether it is a string or blob of bytes rather than text.
+    pub fn is_binary(&self) -> bool {
+        self.is_string() && self.charset == "binary"
+    }
+
+    /// Fraction digits of a time type, 0..=6.
+    pub fn fsp(&self) -> usize {
+        usize::try_from(self.decimal).unwrap_or(0).min(6)
+    }
+
+    /// Whether a key surely holds the value itself. Otherwise it may hold a sort key, which only
+    /// clusters without the new collations don't make; rows then carry the value too.
+    pub(crate) fn is_whole_in_keys(&self) -> bool {
+        if !self.is_string() || self.charset == "binary" || self.collate == "utf8mb4_0900_bin" {
+            return true;
+        }
+        let bytewise = self.collate.ends_with("_bin") && !self.collate.starts_with("gb");
+        // Trailing spaces are cut off in keys; CHAR has none.
+        bytewise && self.tp == tp::STRING
+    }
+}
+
+/// MySQL's type bytes.
+pub(crate) mod tp {
+    pub(crate) const TINY: u8 = 1;
+    pub(crate) const SHORT: u8 = 2;
+    pub(crate) const LONG: u8 = 3;
+    pub(crate) const FLOAT: u8 = 4;
+    pub(crate) const DOUBLE: u8 = 5;
+    pub(crate) const TIMESTAMP: u8 = 7;
+    pub(crate) const LONGLONG: u8 = 8;
+    pub(crate) const INT24: u8 = 9;
+    pub(crate) const DATE: u8 = 10;
+    pub(crate) const DURATION: u8 = 11;
+    pub(crate) const DATETIME: u8 = 12;
+    pub(crate) const YEAR: u8 = 13;
+    pub(crate) const NEW_DATE: u8 = 14;
+    pub(crate) const VARCHAR: u8 = 15;
+    pub(crate) const BIT: u8 = 16;
+    pub(crate) const VECTOR: u8 = 225;
+    pub(crate) const JSON: u8 = 245;
+    pub(crate) const DECIMAL: u8 = 246;
+    pub(crate) const ENUM: u8 = 247;
+    pub(crate) const SET: u8 = 248;
+    pub(crate) const TINY_BLOB: u8 = 249;
+    pub(crate) const LONG_BLOB: u8 = 251;
+    pub(crate) const STRING: u8 = 254;
+}
+
+/// MySQL's column flags.
+pub(crate) mod flag {
+    pub(crate) const NOT_NULL: u32 = 1;
+    pub(crate) const PRIMARY: u32 = 2;
+    pub(crate) const UNSIGNED: u32 = 32;
+    pub(crate) const BINARY: u32 = 128;
 }

@@ -36,6 +36,62 @@ pub enum Value<'a> {
     Vector(&'a [u8]),
 }
 
+/// A value that owns its bytes, such as the default of an added column.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum StoredValue {
+    /// NULL.
+    #[default]
+    Null,
+    /// As [`Value::Int`].
+    Int(i64),
+    /// As [`Value::UInt`].
+    UInt(u64),
+    /// As [`Value::Float`].
+    Float(f32),
+    /// As [`Value::Double`].
+    Double(f64),
+    /// As [`Value::Decimal`].
+    Decimal(Box<[u8]>),
+    /// As [`Value::Bytes`].
+    Bytes(Box<[u8]>),
+    /// As [`Value::Time`].
+    Time(u64),
+    /// As [`Value::Duration`].
+    Duration(i64),
+    /// As [`Value::Enum`].
+    Enum(u64),
+    /// As [`Value::Set`].
+    Set(u64),
+    /// As [`Value::Bit`].
+    Bit(u64),
+    /// As [`Value::Json`].
+    Json(Box<[u8]>),
+    /// As [`Value::Vector`].
+    Vector(Box<[u8]>),
+}
+
+impl StoredValue {
+    /// The value, borrowed.
+    pub fn as_value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Int(number) => Value::Int(*number),
+            Self::UInt(number) => Value::UInt(*number),
+            Self::Float(number) => Value::Float(*number),
+            Self::Double(number) => Value::Double(*number),
+            Self::Decimal(bytes) => Value::Decimal(bytes),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Time(packed) => Value::Time(*packed),
+            Self::Duration(nanos) => Value::Duration(*nanos),
+            Self::Enum(member) => Value::Enum(*member),
+            Self::Set(members) => Value::Set(*members),
+            Self::Bit(bits) => Value::Bit(*bits),
+            Self::Json(bytes) => Value::Json(bytes),
+            Self::Vector(bytes) => Value::Vector(bytes),
+        }
+    }
+}
+
 /// Why stored bytes are no value of the column.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{what} at byte {offset}: {problem}")]
