@@ -1,0 +1,240 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use futures::future::BoxFuture;
+use tidemark_merge::{MergeError, Sorter, Spill};
+use tidemark_model::{Budget, KvChange, SpanId, Ts};
+use tidemark_pull::PullEvent;
+use tidemark_sink::{Batch, Sink, SinkError};
+use tidemark_tidb::Table;
+use tokio::sync::{mpsc, oneshot};
+
+use super::barrier::BarrierView;
+use super::progress::SpanProgress;
+use crate::error::FeedError;
+use crate::metrics::Metrics;
+
+/// Bytes of changes handed to the sink at once: enough to spread over cores, small beside the budget.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// How long a shard whose disk is full waits before it tries to take the changes again.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(100);
+
+/// A request to a shard.
+#[derive(Debug)]
+pub enum Order {
+    /// Take charge of a span before its first event; answered when done.
+    Add(NewSpan, oneshot::Sender<()>),
+    /// Use a newer version of a table for its spans from now on; answered when done.
+    Refresh(Arc<Table>, oneshot::Sender<()>),
+}
+
+/// A span that a shard takes charge of.
+#[derive(Debug)]
+pub struct NewSpan {
+    /// The span.
+    pub id: SpanId,
+    /// Its table.
+    pub table: Arc<Table>,
+    /// The physical table.
+    pub physical_id: i64,
+    /// Where it stands.
+    pub progress: Arc<SpanProgress>,
+}
+
+/// What a shard shares with others.
+pub struct ShardContext {
+    /// Where changes go.
+    pub sink: Arc<dyn Sink>,
+    /// Memory and disk of all sorters.
+    pub spill: Arc<Spill>,
+    /// Bytes that may be in the sink's hands.
+    pub budget: Budget,
+    /// Up to where the schema is known.
+    pub barrier: BarrierView,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Owns the sorters of some spans and feeds the sink from them.
+pub struct Shard {
+    context: ShardContext,
+    spans: HashMap<SpanId, SpanState>,
+    /// Spans that may have something to hand over, each once.
+    ready: VecDeque<SpanId>,
+    /// Changes that found the disk full.
+    stalled: Option<(SpanId, Vec<KvChange>)>,
+}
+
+struct SpanState {
+    sorter: Sorter,
+    table: Arc<Table>,
+    physical_id: i64,
+    progress: Arc<SpanProgress>,
+    resolved: Ts,
+    /// Everything at or below it was handed over.
+    emitted: Ts,
+    ready: bool,
+}
+
+type Write = BoxFuture<'static, Result<(), SinkError>>;
+
+impl Shard {
+    /// A shard without spans.
+    pub fn new(context: ShardContext) -> Self {
+        Self { context, spans: HashMap::default(), ready: VecDeque::new(), stalled: None }
+    }
+
+    /// Runs until the orders' sender is dropped or something fails.
+    ///
+    /// While the sink takes a batch, events are still read and sorted, so a slow sink fills the sorters
+    /// (and then the disk) before it slows the source.
+    pub async fn run(
+        mut self,
+        mut events: mpsc::Receiver<PullEvent>,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> Result<(), FeedError> {
+        let mut write: Option<Write> = None;
+        let mut barrier = self.context.barrier.clone();
+        loop {
+            if write.is_none() {
+                write = self.next_write()?;
+            }
+            tokio::select! {
+                result = async { match write.as_mut() { Some(write) => write.await, None => std::future::pending().await } } => {
+                    result?;
+                    write = None;
+                }
+                event = events.recv(), if self.stalled.is_none() => {
+                    let Some(event) = event else { return Ok(()) };
+                    self.take(event)?;
+                }
+                order = orders.recv() => {
+                    let Some(order) = order else { return Ok(()) };
+                    self.obey(order);
+                }
+                changed = barrier.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    barrier.mark_unchanged();
+                    self.wake_all();
+                }
+                () = tokio::time::sleep(FULL_DISK_PAUSE), if self.stalled.is_some() => self.retry_stalled()?,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Add(span, done) => {
+                let at = span.progress.checkpoint();
+                let name = format!("span-{}", span.id);
+                let state = SpanState {
+                    sorter: Sorter::new(Arc::clone(&self.context.spill), &name, at),
+                    table: span.table,
+                    physical_id: span.physical_id,
+                    progress: span.progress,
+                    resolved: at,
+                    emitted: at,
+                    ready: false,
+                };
+                self.spans.insert(span.id, state);
+                let _ = done.send(());
+            }
+            Order::Refresh(table, done) => {
+                for state in self.spans.values_mut().filter(|state| state.table.id == table.id) {
+                    state.table = Arc::clone(&table);
+                }
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn take(&mut self, event: PullEvent) -> Result<(), FeedError> {
+        match event {
+            PullEvent::Changes { span, changes, grant } => {
+                self.context.metrics.pulled(&changes);
+                self.push(span, changes)?;
+                drop(grant);
+            }
+            PullEvent::Resolved { span, ts } => {
+                if let Some(state) = self.spans.get_mut(&span) {
+                    state.resolved = state.resolved.max(ts);
+                    if !state.ready {
+                        state.ready = true;
+                        self.ready.push_back(span);
+                    }
+                }
+            }
+            PullEvent::Initialized { .. } => {}
+            PullEvent::Failed { error, .. } => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, span: SpanId, changes: Vec<KvChange>) -> Result<(), FeedError> {
+        let Some(state) = self.spans.get_mut(&span) else { return Ok(()) };
+        match state.sorter.push(changes) {
+            Ok(()) => Ok(()),
+            Err(MergeError::DiskFull { refused, .. }) => {
+                if self.stalled.is_none() {
+                    tracing::warn!(%span, "The disk for waiting changes is full; the source is not read further");
+                }
+                self.stalled = Some((span, refused.0));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn retry_stalled(&mut self) -> Result<(), FeedError> {
+        match self.stalled.take() {
+            Some((span, changes)) => self.push(span, changes),
+            None => Ok(()),
+        }
+    }
+
+    fn wake_all(&mut self) {
+        for (id, state) in &mut self.spans {
+            if !state.ready && state.resolved > state.emitted {
+                state.ready = true;
+                self.ready.push_back(*id);
+            }
+        }
+    }
+
+    /// The next batch for the sink, as the write that hands it over.
+    fn next_write(&mut self) -> Result<Option<Write>, FeedError> {
+        let barrier = *self.context.barrier.borrow();
+        while let Some(id) = self.ready.pop_front() {
+            let Some(state) = self.spans.get_mut(&id) else { continue };
+            state.ready = false;
+            let limit = state.resolved.min(barrier);
+            if limit <= state.emitted {
+                continue;
+            }
+            let changes = state.sorter.pop(limit, BATCH_BYTES)?;
+            let Some(last) = changes.last() else {
+                state.emitted = limit;
+                state.progress.pass(limit);
+                continue;
+            };
+            // More changes may share the last one's commit ts.
+            let ack = state.progress.begin(last.commit_ts.prev());
+            self.context.metrics.handed_over(&changes);
+            let (table, physical_id) = (Arc::clone(&state.table), state.physical_id);
+            state.ready = true;
+            self.ready.push_back(id);
+            let (sink, budget) = (Arc::clone(&self.context.sink), self.context.budget.clone());
+            return Ok(Some(Box::pin(async move {
+                let weight = changes.iter().map(KvChange::weight).sum();
+                let grant = Some(budget.take(weight).await);
+                sink.write(Batch { span: id, table, physical_id, changes, grant, ack }).await
+            })));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,83 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidemark_model::{Span, SpanId, Ts};
+use tidemark_pull::{PullEvent, Puller};
+use tidemark_sink::Sink;
+use tidemark_tidb::Table;
+use tokio::sync::{mpsc, oneshot};
+
+use super::shard::{NewSpan, Order};
+use super::spans::Spans;
+use crate::error::FeedError;
+
+/// Connects spans: puller → shard → sink.
+pub struct Wiring {
+    puller: Arc<Puller>,
+    sink: Arc<dyn Sink>,
+    spans: Arc<Spans>,
+    shards: Vec<ShardPort>,
+    next_span: AtomicU64,
+}
+
+/// The way into a shard.
+#[derive(Clone, Debug)]
+pub struct ShardPort {
+    /// What the puller delivers.
+    pub events: mpsc::Sender<PullEvent>,
+    /// What the feed asks for.
+    pub orders: mpsc::Sender<Order>,
+}
+
+impl Wiring {
+    /// Wiring for these shards, at least one.
+    pub fn new(puller: Arc<Puller>, sink: Arc<dyn Sink>, spans: Arc<Spans>, shards: Vec<ShardPort>) -> Self {
+        Self { puller, sink, spans, shards, next_span: AtomicU64::new(1) }
+    }
+
+    /// A span id that no other span of this run has.
+    pub fn next_id(&self) -> SpanId {
+        SpanId(self.next_span.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Streams a table's changes after `since`: all of its physical tables, or the given key ranges.
+    pub async fn connect(
+        &self,
+        table: &Arc<Table>,
+        ranges: Vec<(i64, Span)>,
+        since: Ts,
+    ) -> Result<(), FeedError> {
+        self.sink.announce(table, since).await?;
+        let name: Arc<str> = format!("{}.{}", table.schema, table.name).into();
+        for (physical_id, range) in ranges {
+            let id = self.next_id();
+            let Some(shard) = self.shard_of(id) else { continue };
+            let progress = self.spans.add(id, Arc::clone(&name), since);
+            let span = NewSpan { id, table: Arc::clone(table), physical_id, progress };
+            order(shard, |done| Order::Add(span, done)).await?;
+            self.puller.subscribe(id, range, since, shard.events.clone());
+        }
+        Ok(())
+    }
+
+    /// Uses a newer version of a table, whose rows are encoded as before, from `since` on.
+    pub async fn refresh(&self, table: &Arc<Table>, since: Ts) -> Result<(), FeedError> {
+        self.sink.announce(table, since).await?;
+        for shard in &self.shards {
+            order(shard, |done| Order::Refresh(Arc::clone(table), done)).await?;
+        }
+        Ok(())
+    }
+
+    fn shard_of(&self, id: SpanId) -> Option<&ShardPort> {
+        let count = self.shards.len().max(1) as u64;
+        usize::try_from(id.0 % count).ok().and_then(|index| self.shards.get(index))
+    }
+}
+
+async fn order(shard: &ShardPort, make: impl FnOnce(oneshot::Sender<()>) -> Order) -> Result<(), FeedError> {
+    let ended = || FeedError::Unavailable("a shard of the stream has ended".into());
+    let (done, answer) = oneshot::channel();
+    shard.orders.send(make(done)).await.map_err(|_| ended())?;
+    answer.await.map_err(|_| ended())
+}
