@@ -27,8 +27,9 @@ vectors: setup ## Decode golden vectors of TiDB's encodings: make vectors DIR=fo
 	cargo run -q -p tidemark-replay -- vectors $(or $(DIR),tests/data/vectors)
 
 generate: ## Write the generated files anew
-	cargo run -q -p tidemark-crds --bin crdgen > crds/changefeeds.yaml.new
-	mv crds/changefeeds.yaml.new crds/changefeeds.yaml
+	cargo build -q -p tidemark-crds --bin crdgen
+	target/debug/crdgen crd > crds/changefeeds.yaml
+	target/debug/crdgen reference > docs/changefeed.md
 
 lint: ## Format, lints, file sizes
 	cargo fmt --all --check

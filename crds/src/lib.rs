@@ -8,6 +8,7 @@ mod duration;
 mod key_range;
 mod manifest;
 mod quantity;
+mod reference;
 mod rules;
 #[allow(
     unreachable_pub,
@@ -27,6 +28,7 @@ pub use duration::DurationText;
 pub use key_range::KeyBounds;
 pub use manifest::ManifestError;
 pub use quantity::Quantity;
+pub use reference::reference;
 pub use rules::{RuleError, TableRules};
 pub use sink::{
     BlackholeSink, CsvOptions, DateSeparator, KafkaCompression, KafkaFormat, KafkaSink, PartitionBy, Sasl,

@@ -227,5 +227,5 @@ fn gc_ttl() -> DurationText {
 }
 
 fn scans() -> u32 {
-    32
+    128
 }

@@ -1,7 +1,7 @@
 //! What a user writes in a file, and what they are told when it is wrong.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use tidemark_crds::{Changefeed, SourceFormat, crd_yaml};
+use tidemark_crds::{Changefeed, SourceFormat, crd_yaml, reference};
 
 const GOOD: &str = r#"
 apiVersion: tidemark.io/v1alpha1
@@ -134,8 +134,16 @@ fn each_mistake_gets_one_line_that_names_the_field() {
 }
 
 #[test]
-fn the_checked_in_crd_is_the_generated_one() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/changefeeds.yaml");
-    let checked_in = std::fs::read_to_string(path).unwrap();
-    assert_eq!(checked_in, crd_yaml().unwrap(), "run `make generate`");
+fn generated_files_are_up_to_date() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    for (file, text) in [
+        ("crds/changefeeds.yaml", crd_yaml().unwrap()),
+        ("docs/changefeed.md", reference().unwrap()),
+    ] {
+        let checked_in = std::fs::read_to_string(format!("{root}/{file}")).unwrap();
+        assert!(
+            checked_in == text,
+            "{file} differs from the types: run `make generate`"
+        );
+    }
 }

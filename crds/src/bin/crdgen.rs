@@ -1,8 +1,14 @@
-//! Prints the CustomResourceDefinition; `make generate` writes it to `crds/changefeeds.yaml`.
+//! Prints what is generated from the resource's types: `crdgen crd`, `crdgen reference`. See `make generate`.
 
+use std::error::Error;
 use std::io::Write;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    std::io::stdout().write_all(tidemark_crds::crd_yaml()?.as_bytes())?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let text = match std::env::args().nth(1).as_deref() {
+        Some("crd") => tidemark_crds::crd_yaml()?,
+        Some("reference") => tidemark_crds::reference()?,
+        _ => return Err("give `crd` or `reference`".into()),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
