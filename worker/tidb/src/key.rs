@@ -136,26 +136,37 @@ pub fn common_record_key(physical_id: i64, handle: &[u8]) -> Vec<u8> {
 
 /// All record keys of a physical table.
 pub fn record_span(physical_id: i64) -> Span {
-    span_of(None, physical_id)
-}
-
-/// All record keys of a physical table in a keyspace.
-pub fn keyspace_record_span(keyspace: u32, physical_id: i64) -> Span {
-    span_of(Some(keyspace), physical_id)
-}
-
-fn span_of(keyspace: Option<u32>, physical_id: i64) -> Span {
-    let mut start = Vec::with_capacity(KEYSPACE_LEN + 11);
-    if let Some(keyspace) = keyspace {
-        write_keyspace(keyspace, &mut start);
-    }
+    let mut start = Vec::with_capacity(11);
     write_record_prefix(physical_id, &mut start);
-    let mut end = start.clone();
-    if let Some(last) = end.last_mut() {
-        // The byte after 'r'.
-        *last += 1;
+    prefix_span(start)
+}
+
+/// The same span inside a keyspace.
+pub fn keyspace_span(keyspace: u32, span: &Span) -> Span {
+    let inside = |bound: &[u8]| {
+        let mut key = Vec::with_capacity(KEYSPACE_LEN + bound.len());
+        write_keyspace(keyspace, &mut key);
+        key.extend_from_slice(bound);
+        key
+    };
+    if span.end.is_empty() {
+        let end = prefix_span(inside(&[])).end;
+        return Span::new(inside(&span.start), end);
     }
-    Span::new(start, end)
+    Span::new(inside(&span.start), inside(&span.end))
+}
+
+/// All keys that begin with the prefix.
+pub(crate) fn prefix_span(prefix: Vec<u8>) -> Span {
+    let mut end = prefix.clone();
+    while let Some(last) = end.last_mut() {
+        if *last < u8::MAX {
+            *last += 1;
+            break;
+        }
+        end.pop();
+    }
+    Span::new(prefix, end)
 }
 
 /// A row's key together with the room that decoding its handle may need.

@@ -5,7 +5,9 @@
 
 pub mod codec;
 pub mod key;
+pub mod meta_key;
 mod row;
+pub mod schema;
 mod table;
 mod text;
 mod value;

@@ -111,31 +111,42 @@ pub fn write_text(stored: &[u8], scale: usize, out: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// The stored form of a plain decimal text, such as a column's default.
+/// The stored form of a plain decimal text, such as a column's default; more fraction digits than
+/// `scale` are rounded, halves away from zero.
 ///
-/// `None` if the text is no number or doesn't fit the precision and scale exactly.
+/// `None` if the text is no number or too large for the precision.
 pub fn from_text(text: &str, precision: u8, scale: u8) -> Option<Vec<u8>> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let integer = integer.trim_start_matches('0');
-    let fraction = fraction.trim_end_matches('0');
     let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let room = usize::from(precision.checked_sub(scale)?);
-    let fits = integer.len() <= room && fraction.len() <= usize::from(scale);
-    if text.is_empty() || text == "." || !numeric(integer) || !numeric(fraction) || !fits {
+    if integer.len() + fraction.len() == 0 || !numeric(integer) || !numeric(fraction) {
         return None;
     }
-    let integer = format!("{integer:0>room$}");
-    let fraction = format!("{fraction:0<width$}", width = usize::from(scale));
-    let (first, whole) = integer.split_at_checked(room % WORD)?;
+    let room = usize::from(precision.checked_sub(scale)?);
+    let kept = usize::from(scale).min(fraction.len());
+    let (fraction, cut) = fraction.split_at_checked(kept)?;
+    let scale_width = usize::from(scale);
+    let mut all: Vec<u8> = format!(
+        "{:0>room$}{fraction:0<scale_width$}",
+        integer.trim_start_matches('0')
+    )
+    .into();
+    if cut.as_bytes().first().is_some_and(|&digit| digit >= b'5') {
+        round_up(&mut all)?;
+    }
+    if all.len() != room + scale_width {
+        return None;
+    }
 
     let mut stored = vec![precision, scale];
-    let words = std::iter::once(first.as_bytes())
-        .chain(whole.as_bytes().chunks(WORD))
-        .chain(fraction.as_bytes().chunks(WORD));
+    let (integer, fraction) = all.split_at_checked(room)?;
+    let (first, whole) = integer.split_at_checked(room % WORD)?;
+    let words = std::iter::once(first)
+        .chain(whole.chunks(WORD))
+        .chain(fraction.chunks(WORD));
     for word in words {
         let value = word
             .iter()
@@ -144,11 +155,22 @@ pub fn from_text(text: &str, precision: u8, scale: u8) -> Option<Vec<u8>> {
         stored.extend(value.to_be_bytes().into_iter().skip(skip));
     }
     header(&stored).ok()?;
-    let body = stored.iter_mut().skip(2);
-    let zero = integer.bytes().chain(fraction.bytes()).all(|digit| digit == b'0');
+    let zero = all.iter().all(|&digit| digit == b'0');
     let mask = if negative && !zero { 0xff } else { 0 };
-    for (at, byte) in body.enumerate() {
+    for (at, byte) in stored.iter_mut().skip(2).enumerate() {
         *byte ^= if at == 0 { mask ^ 0x80 } else { mask };
     }
     Some(stored)
+}
+
+/// Adds one to the last digit; `None` if all are nines.
+fn round_up(digits: &mut [u8]) -> Option<()> {
+    for digit in digits.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return Some(());
+        }
+        *digit = b'0';
+    }
+    None
 }
