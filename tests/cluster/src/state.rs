@@ -34,7 +34,6 @@ pub(crate) struct State {
 
 /// One TiKV store.
 pub(crate) struct Store {
-    pub(crate) id: u64,
     /// `host:port`; stays the same when it is revived.
     pub(crate) address: String,
     pub(crate) alive: AtomicBool,
@@ -43,9 +42,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(id: u64, address: String) -> Self {
+    pub(crate) fn new(address: String) -> Self {
         Self {
-            id,
             address,
             alive: AtomicBool::new(true),
             faults: StreamFaults::default(),

@@ -1,3 +1,5 @@
-//! The placement driver's service.
+//! The placement driver: timestamps, regions, stores, GC safe points.
 
 pub(crate) mod gc;
+mod regions;
+pub(crate) mod service;
