@@ -11,6 +11,8 @@ pub mod schema;
 mod table;
 mod text;
 mod value;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 mod zone;
 
 pub use key::{RecordKey, RowKey, record_span};
