@@ -44,6 +44,20 @@ pub fn encode_bytes(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Takes a key out of its memcomparable form; `None` if the bytes aren't one.
+pub fn decode_bytes(encoded: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(encoded.len());
+    for group in encoded.chunks(9) {
+        let (marker, bytes) = group.split_last()?;
+        let padding = usize::from(0xff - marker);
+        out.extend_from_slice(bytes.get(..8_usize.checked_sub(padding)?)?);
+        if padding > 0 {
+            return Some(out);
+        }
+    }
+    None
+}
+
 /// Appends an unsigned LEB128 integer.
 pub fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -102,6 +116,11 @@ mod tests {
             "3132333435363738ff0000000000000000f7"
         );
         assert_eq!(hex::encode(encode_bytes(b"")), "0000000000000000f7");
+        assert_eq!(
+            decode_bytes(&encode_bytes(b"12345678")),
+            Some(b"12345678".to_vec())
+        );
+        assert_eq!(decode_bytes(b"1234"), None);
     }
 
     #[test]

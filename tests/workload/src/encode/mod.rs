@@ -17,6 +17,6 @@ pub use json::Json;
 pub use key::{
     common_handle, index_key, int_handle, meta_field, meta_hash, meta_string, record_key, record_range,
 };
-pub use memcomparable::encode_bytes;
+pub use memcomparable::{decode_bytes, encode_bytes};
 pub use row::{RowFormat, encode_row};
 pub use temporal::{CivilTime, duration_text, truncate_micros};
