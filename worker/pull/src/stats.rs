@@ -82,6 +82,9 @@ pub enum SlowReason {
 /// Counters that the streams share.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    pub(crate) spans: AtomicU64,
+    pub(crate) regions: AtomicU64,
+    pub(crate) initialised: AtomicU64,
     pub(crate) streams: AtomicU64,
     pub(crate) rows: AtomicU64,
     pub(crate) bytes: AtomicU64,
@@ -99,6 +102,9 @@ impl Counters {
     /// Copies the counters into `stats`.
     pub(crate) fn read_into(&self, stats: &mut PullStats) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        stats.spans = read(&self.spans);
+        stats.regions = read(&self.regions);
+        stats.initialised = read(&self.initialised);
         stats.streams = read(&self.streams);
         stats.rows = read(&self.rows);
         stats.bytes = read(&self.bytes);

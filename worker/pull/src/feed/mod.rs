@@ -1,8 +1,22 @@
 //! Subscriptions of spans: what the rest of the worker sees of the pull part.
 
+mod advance;
+mod coordinator;
+mod heal;
+mod locate;
+mod shared;
+mod store;
+mod stream;
+mod stuck;
+
+use std::sync::Arc;
+
 use tidemark_model::{Grant, KvChange, Span, SpanId, Ts};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use self::coordinator::{Control, Coordinator};
+use self::shared::Shared;
 use crate::config::PullConfig;
 use crate::pd::PdClient;
 use crate::stats::PullStats;
@@ -82,30 +96,71 @@ pub enum PullError {
 /// Pulls spans. Dropping it ends all its tasks.
 #[derive(Debug)]
 pub struct Puller {
-    config: PullConfig,
-    pd: PdClient,
+    shared: Arc<Shared>,
+    controls: mpsc::UnboundedSender<Control>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Puller {
     /// A puller without spans. Needs a tokio runtime.
     pub fn new(pd: PdClient, config: PullConfig) -> Self {
-        Self { config, pd }
+        let (advance, due) = mpsc::unbounded_channel();
+        let (controls, received) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(pd, config, advance));
+        let coordinator = Coordinator::new(Arc::clone(&shared), received);
+        let tasks = vec![
+            tokio::spawn(advance::run(Arc::clone(&shared), due, controls.clone())),
+            tokio::spawn(coordinator.run()),
+        ];
+        Self {
+            shared,
+            controls,
+            tasks,
+        }
     }
 
     /// Begins to pull a span: every change with a commit ts above `checkpoint`.
     ///
-    /// The id must not be in use. Several spans may share a channel. A span whose keys begin with `r` can't
-    /// be pulled from TiKV (its CDC takes them for raw data): the caller refuses it before.
-    pub fn subscribe(&self, _id: SpanId, _span: Span, _checkpoint: Ts, _events: mpsc::Sender<PullEvent>) {}
+    /// An id in use is taken over: the span that had it ends. Several spans may share a channel. A span whose keys
+    /// begin with `r` can't be pulled from TiKV (its CDC takes them for raw data): the caller refuses it before.
+    pub fn subscribe(&self, id: SpanId, span: Span, checkpoint: Ts, events: mpsc::Sender<PullEvent>) {
+        // The coordinator lives as long as this handle.
+        let _ = self.controls.send(Control::Subscribe {
+            id,
+            span,
+            checkpoint,
+            events,
+        });
+    }
 
     /// Ends a span; events that are already in its channel stay there.
-    pub fn unsubscribe(&self, _id: SpanId) {}
+    pub fn unsubscribe(&self, id: SpanId) {
+        let _ = self.controls.send(Control::Unsubscribe { id });
+    }
 
     /// What the puller holds and did.
     pub fn stats(&self) -> PullStats {
-        PullStats::default()
+        let mut stats = PullStats {
+            queued_bytes: self.shared.budget.used() as u64,
+            slow_regions: self.shared.slow.lock().clone(),
+            ..Default::default()
+        };
+        self.shared.counters.read_into(&mut stats);
+        stats
     }
 
     /// Ends all spans and streams, and waits for the tasks.
-    pub async fn shutdown(self) {}
+    pub async fn shutdown(mut self) {
+        self.shared.stop.cancel();
+        for task in self.tasks.drain(..) {
+            // A task that panicked has ended, which is all that is asked here.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Puller {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
 }
