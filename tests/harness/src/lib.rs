@@ -10,6 +10,8 @@ mod kafka;
 mod process;
 mod wait;
 
+/// The errors of this crate, for the conditions of [`eventually`].
+pub use anyhow;
 pub use cache::{cache_dir, once_per_machine};
 pub use certificates::Certificates;
 pub use folder::Folder;
