@@ -5,11 +5,16 @@
 
 mod ack;
 mod batch;
+pub mod encode;
 mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+mod secrets;
 
 pub use ack::Ack;
 pub use batch::Batch;
 pub use error::SinkError;
+pub use secrets::Secrets;
 
 use std::sync::Arc;
 
