@@ -516,7 +516,7 @@ impl Catalog {
         }
     }
 
-    /// Takes a job through its states: queued, running, its stages, history.
+    /// Takes a job through its states: queued, running, its stages, history. Boxed, for it holds several jobs.
     async fn run(
         &self,
         mut job: Job,
@@ -610,7 +610,7 @@ impl Catalog {
                     None => txn.delete(key),
                 }
             }
-            match txn.finish(Ending::Commit).await? {
+            match Box::pin(txn.finish(Ending::Commit)).await? {
                 Outcome::Committed(commit_ts) => return Ok(commit_ts),
                 Outcome::RolledBack(reason) => last = reason,
             }

@@ -202,16 +202,16 @@ impl Stores {
             Ok(Err(status)) => Err(lost(status.to_string())),
             Ok(Ok(mut reply)) => match C::region_error(&mut reply) {
                 None => Ok(reply),
-                Some(error) => Err(self.learn(region, error)),
+                Some(error) => Err(self.learn(region, &error)),
             },
         }
     }
 
-    fn learn(&self, region: &Region, error: errorpb::Error) -> Failure {
+    fn learn(&self, region: &Region, error: &errorpb::Error) -> Failure {
         let leader = error.not_leader.as_ref().and_then(|not_leader| not_leader.leader);
         match leader {
             Some(leader) if leader.id != 0 && leader.store_id != 0 => {
-                self.shared.regions.move_leader(region, leader)
+                self.shared.regions.move_leader(region, leader);
             }
             // A busy server has the region still; anything else may mean that it has changed.
             _ if error.server_is_busy.is_some() => {}

@@ -113,7 +113,7 @@ impl Json {
             Self::Double(value) => text.push_str(&double_text(*value)),
             Self::Text(value) => push_quoted(text, value),
             Self::Opaque(tp, bytes) => {
-                text.push_str(&format!("\"base64:type{tp}:{}\"", STANDARD.encode(bytes)))
+                text.push_str(&format!("\"base64:type{tp}:{}\"", STANDARD.encode(bytes)));
             }
             Self::Date(time) => text.push_str(&format!("\"{}\"", time.date_text())),
             Self::Datetime(time) => text.push_str(&format!("\"{}\"", time.datetime_text(6))),
@@ -199,7 +199,7 @@ fn push_quoted(text: &mut String, value: &str) {
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
             '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                text.push_str(&format!("\\u{:04x}", u32::from(character)))
+                text.push_str(&format!("\\u{:04x}", u32::from(character)));
             }
             other => text.push(other),
         }

@@ -1,17 +1,17 @@
 //! Byte encodings whose order is that of the values, and the compact forms of row format v1.
 
 /// Appends an integer so that byte order is numeric order: big-endian with the sign bit flipped.
-pub fn put_int(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_int(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(&(value.cast_unsigned() ^ (1 << 63)).to_be_bytes());
 }
 
 /// Appends an unsigned integer, big-endian.
-pub fn put_uint(out: &mut Vec<u8>, value: u64) {
+pub(super) fn put_uint(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
 /// Appends a float so that byte order is numeric order.
-pub fn put_float(out: &mut Vec<u8>, value: f64) {
+pub(super) fn put_float(out: &mut Vec<u8>, value: f64) {
     let bits = value.to_bits();
     let ordered = if value.is_sign_negative() {
         !bits
@@ -22,7 +22,7 @@ pub fn put_float(out: &mut Vec<u8>, value: f64) {
 }
 
 /// Appends bytes in groups of eight, each followed by a marker of 0xFF less its padding.
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut rest = bytes;
     loop {
         let (group, tail) = rest.split_at(rest.len().min(8));
@@ -59,7 +59,7 @@ pub fn decode_bytes(encoded: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Appends an unsigned LEB128 integer.
-pub fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -68,12 +68,12 @@ pub fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a zigzag LEB128 integer.
-pub fn put_varint(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
     put_uvarint(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
 /// Appends the fewest of 1, 2, 4 or 8 little-endian bytes that hold the integer.
-pub fn put_minimal_int(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_minimal_int(out: &mut Vec<u8>, value: i64) {
     if let Ok(small) = i8::try_from(value) {
         out.extend_from_slice(&small.to_le_bytes());
     } else if let Ok(small) = i16::try_from(value) {
@@ -86,7 +86,7 @@ pub fn put_minimal_int(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Appends the fewest of 1, 2, 4 or 8 little-endian bytes that hold the unsigned integer.
-pub fn put_minimal_uint(out: &mut Vec<u8>, value: u64) {
+pub(super) fn put_minimal_uint(out: &mut Vec<u8>, value: u64) {
     if let Ok(small) = u8::try_from(value) {
         out.push(small);
     } else if let Ok(small) = u16::try_from(value) {
