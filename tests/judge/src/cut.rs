@@ -7,25 +7,22 @@ use crate::verdict::{Invariant, Verdict};
 /// Looks at the state that a consumer has at each of the watermarks: no transaction half, every bank's sum in place.
 pub(crate) fn judge_cuts(history: &History, settings: &Settings, cuts: &[u64], verdict: &mut Verdict) {
     verdict.figures.cuts = cuts.iter().filter(|cut| **cut > settings.start_ts).count() as u64;
-    for ((table, start_ts, commit_ts), rows) in transactions(history, settings.start_ts) {
-        let visible = rows
-            .iter()
-            .map(|&row| history.versions[row as usize].visible_at().unwrap_or(u64::MAX));
+    for ((start_ts, commit_ts), rows) in transactions(history, settings.start_ts) {
+        let visible_at = |row: &u32| history.versions[*row as usize].visible_at();
+        let visible = rows.iter().map(|row| visible_at(row).unwrap_or(u64::MAX));
         let (first, last) = visible.fold((u64::MAX, 0), |(first, last), at| (first.min(at), last.max(at)));
         let cut = cuts[cuts.partition_point(|cut| *cut < first)..].first();
         if let Some(cut) = cut.filter(|cut| **cut < last) {
-            let table = &history.tables[table as usize];
-            let there = rows.iter().filter(|&&row| {
-                history.versions[row as usize]
-                    .visible_at()
-                    .is_some_and(|at| at <= *cut)
-            });
-            let there = there.count();
+            let (there, absent): (Vec<u32>, Vec<u32>) = rows
+                .iter()
+                .partition(|row| visible_at(row).is_some_and(|at| at <= *cut));
+            let absent = absent
+                .first()
+                .map_or_else(String::new, |row| history.name(&history.versions[*row as usize]));
             verdict.add(Invariant::Transactions, || {
                 format!(
-                    "{}.{}: of transaction {start_ts}..{commit_ts} only {there} of {} rows are there at watermark {cut}",
-                    table.schema,
-                    table.name,
+                    "of transaction {start_ts}..{commit_ts} only {} of {} rows are there at watermark {cut}; {absent} is not",
+                    there.len(),
                     rows.len()
                 )
             });

@@ -237,14 +237,13 @@ fn infer_key(rows: &[TruthRow]) -> Vec<String> {
     key
 }
 
-/// Versions grouped by table and transaction: (table, start ts, commit ts).
-pub(crate) fn transactions(history: &History, start_ts: u64) -> BTreeMap<(u32, u64, u64), Vec<u32>> {
-    let mut groups: BTreeMap<(u32, u64, u64), Vec<u32>> = BTreeMap::new();
+/// Versions grouped by transaction: (start ts, commit ts).
+pub(crate) fn transactions(history: &History, start_ts: u64) -> BTreeMap<(u64, u64), Vec<u32>> {
+    let mut groups: BTreeMap<(u64, u64), Vec<u32>> = BTreeMap::new();
     for (index, version) in (0..).zip(&history.versions) {
         if version.commit_ts > start_ts {
-            let table = history.keys[version.key as usize].table;
             groups
-                .entry((table, version.start_ts, version.commit_ts))
+                .entry((version.start_ts, version.commit_ts))
                 .or_default()
                 .push(index);
         }

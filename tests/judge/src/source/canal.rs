@@ -197,7 +197,7 @@ mod tests {
             ("UPDATE", "UPSERT", "unknown type"),
             (r#""sqlType":{"id":4,"#, r#""sqlType":{"#, "other columns"),
             (r#"["id"]"#, r#"["key"]"#, "pkNames"),
-            (r#","old""#, r#","data":[],"old""#, "duplicate field"),
+            (r#""data":[{"#, r#""data":[],"data":[{"#, "duplicate field"),
         ] {
             let broken = UPDATE.replace(from, to);
             assert_ne!(broken, UPDATE);
