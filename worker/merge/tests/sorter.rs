@@ -396,6 +396,23 @@ fn transactions_of_one_commit_ts_stay_apart_by_start_ts() {
 }
 
 #[test]
+fn what_comes_later_of_the_same_commit_ts_sorts_among_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let spill = Spill::open(small(&dir, 100_000)).unwrap();
+    let mut sorter = Sorter::new(spill, "t", Ts(0));
+    sorter
+        .push(vec![change(10, 4, b"b", 1), change(20, 4, b"m", 1)])
+        .unwrap();
+    assert_eq!(pop_all(&mut sorter, 10, 1 << 20).len(), 1);
+    sorter
+        .push(vec![change(20, 4, b"a", 1), change(20, 4, b"z", 1)])
+        .unwrap();
+    let rows = pop_all(&mut sorter, 20, 1 << 20);
+    assert_ordered(&rows);
+    assert_eq!(rows.len(), 3);
+}
+
+#[test]
 fn a_lower_resolved_ts_brings_nothing_back() {
     let dir = tempfile::tempdir().unwrap();
     let spill = Spill::open(small(&dir, 100_000)).unwrap();
