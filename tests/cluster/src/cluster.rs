@@ -24,7 +24,7 @@ use crate::state::{State, Store, StoreHandle};
 use crate::topology::Topology;
 use crate::tso::{MaxTs, Tso};
 
-/// Bounds at which PD splits a fresh cluster by itself.
+/// Keys at which PD splits a fresh cluster by itself.
 const FRESH_BOUNDS: [&[u8]; 4] = [b"r\0\0\0", b"r\0\0\x01", b"x\0\0\0", b"x\0\0\x01"];
 
 /// Why a command can't be carried out.
@@ -124,7 +124,7 @@ impl Cluster {
         for (id, socket) in (1..).zip(&sockets) {
             stores.insert(id, Store::new(address(socket)));
         }
-        let mut bounds: Vec<Bytes> = FRESH_BOUNDS.iter().map(|bound| Bytes::from_static(bound)).collect();
+        let mut bounds: Vec<Bytes> = FRESH_BOUNDS.iter().map(|key| keys::encode(key)).collect();
         bounds.extend(config.split_keys.iter().map(|key| keys::encode(key)));
         bounds.sort();
         bounds.dedup();

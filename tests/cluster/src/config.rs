@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::cdc::CdcConfig;
+
 /// Where PD's timestamps get their milliseconds from.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
@@ -65,6 +67,8 @@ pub struct ClusterConfig {
     pub clock: Clock,
     /// How often CDC sends resolved timestamps.
     pub resolved_ts_interval: Duration,
+    /// The change feeds of the stores.
+    pub cdc: CdcConfig,
     /// How long the regions of a killed store have no leader.
     pub election_timeout: Duration,
     /// Version that PD and the stores report.
@@ -83,6 +87,7 @@ impl Default for ClusterConfig {
             cluster_id: None,
             clock: Clock::Real,
             resolved_ts_interval: Duration::from_millis(200),
+            cdc: CdcConfig::default(),
             election_timeout: Duration::from_millis(500),
             version: "8.5.0".to_owned(),
         }

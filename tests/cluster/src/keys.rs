@@ -54,8 +54,8 @@ pub fn decode(encoded: &[u8]) -> Option<Bytes> {
 
 /// The least user key whose encoding is at or above the bound.
 ///
-/// Bounds of regions need not be whole encoded keys (a fresh cluster is split at `x\0\0\0`), yet they part
-/// the user keys all the same.
+/// Bounds of regions need not be whole encoded keys (raw keys are split as they are), yet they part the user
+/// keys all the same.
 pub fn first_key_at(bound: &[u8]) -> Bytes {
     let mut key = BytesMut::new();
     let mut rest = bound;

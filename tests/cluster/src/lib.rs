@@ -6,11 +6,13 @@
 // Errors of the protocol are the answers of a server here, and as large as the protocol makes them.
 #![allow(clippy::result_large_err)]
 
+pub mod cdc;
 mod cluster;
 pub mod config;
 pub mod engine;
 pub mod faults;
 pub mod keys;
+mod mischief;
 mod pd;
 mod region;
 mod reshape;
@@ -23,6 +25,7 @@ mod tso;
 pub use cluster::{Cluster, ClusterError, RegionInfo};
 pub use config::{Clock, ClusterConfig, SteppedClock};
 pub use faults::StreamFaults;
+pub use mischief::SilentRollback;
 pub use region::RegionView;
 pub use reshape::ReshapeError;
 pub use state::StoreHandle;

@@ -23,6 +23,8 @@ pub(crate) struct RegionState {
     pub(crate) meta: metapb::Region,
     /// The peer that leads; `None` during an election.
     pub(crate) leader: Option<metapb::Peer>,
+    /// The leader that PD knows of: the last one, until it hears of another.
+    pub(crate) known_leader: Option<metapb::Peer>,
     /// Counts elections.
     pub(crate) term: u64,
     /// Merged into a neighbour: whoever still holds this region must look it up again.
@@ -36,6 +38,7 @@ pub(crate) struct RegionState {
 impl Region {
     pub(crate) fn new(meta: metapb::Region, leader: Option<metapb::Peer>, data: Mvcc) -> Self {
         let mut state = RegionState {
+            known_leader: leader.clone(),
             leader,
             term: 6,
             gone: false,

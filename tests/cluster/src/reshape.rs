@@ -244,6 +244,9 @@ impl State {
                 new_leader: leader.clone(),
             },
         );
+        if leader.is_some() {
+            state.known_leader.clone_from(&leader);
+        }
         state.leader = leader;
         state.term += 1;
     }

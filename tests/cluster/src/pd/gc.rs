@@ -112,12 +112,24 @@ impl GcState {
         Ok((old, target))
     }
 
-    /// Answers the classic call of a service: who blocks GC now, its TTL in seconds, and where.
-    pub(crate) fn update_service(&mut self, id: &str, ts: Ts, ttl: i64, now_ms: u64) -> Result<(String, i64, Ts), String> {
+    /// Answers the classic call of a service: who blocks GC, its TTL in seconds, and the txn safe point.
+    ///
+    /// As a real PD was seen to answer: the blocker's name comes only to GC itself, everybody else is told of
+    /// `gc_worker`, and the TTL is what remains of eternity.
+    pub(crate) fn update_service(
+        &mut self,
+        id: &str,
+        ts: Ts,
+        ttl: i64,
+        now_ms: u64,
+    ) -> Result<(String, i64, Ts), String> {
+        let mut blocker = None;
         if id == GC_WORKER {
             if ttl != i64::MAX {
                 return Err(format!("the TTL of {GC_WORKER:?} must be {}, it is {ttl}", i64::MAX));
             }
+            let held = self.barriers(now_ms).min_by_key(|barrier| barrier.ts).cloned();
+            blocker = held.filter(|barrier| barrier.ts < ts).map(|barrier| barrier.id);
             if ts >= self.txn_safe_point {
                 self.advance_txn(ts, now_ms)?;
             }
@@ -126,12 +138,9 @@ impl GcState {
         } else if ts >= self.txn_safe_point {
             self.set_barrier(id, ts, ttl, now_ms)?;
         }
-        let floor = self.txn_safe_point;
-        let least = self.barriers(now_ms).min_by_key(|barrier| barrier.ts).cloned();
-        Ok(match least.filter(|barrier| barrier.ts <= floor || ts >= floor) {
-            Some(barrier) => (barrier.id.clone(), barrier.ttl_seconds(now_ms), barrier.ts),
-            None => (GC_WORKER.to_owned(), i64::MAX, floor),
-        })
+        let now = i64::try_from(now_ms / 1000).unwrap_or(0);
+        let who = blocker.unwrap_or_else(|| GC_WORKER.to_owned());
+        Ok((who, i64::MAX - now, self.txn_safe_point))
     }
 }
 
@@ -179,11 +188,13 @@ mod tests {
         gc.advance_txn(Ts(100), 0).unwrap();
         let late = gc.update_service("feed", Ts(50), 60, 0).unwrap();
         assert_eq!(late, ("gc_worker".to_owned(), i64::MAX, Ts(100)));
-        let held = gc.update_service("feed", Ts(120), 60, 0).unwrap();
-        assert_eq!(held, ("feed".to_owned(), 60, Ts(120)));
-        assert_eq!(gc.update_service("gc_worker", Ts(300), i64::MAX, 0).unwrap().2, Ts(120));
-        assert_eq!(gc.txn_safe_point, Ts(120));
-        let freed = gc.update_service("feed", Ts(120), 0, 0).unwrap();
-        assert_eq!(freed, ("gc_worker".to_owned(), i64::MAX, Ts(120)));
+        let held = gc.update_service("feed", Ts(120), 60, 7_000).unwrap();
+        assert_eq!(held, ("gc_worker".to_owned(), i64::MAX - 7, Ts(100)));
+        let blocked = gc.update_service("gc_worker", Ts(300), i64::MAX, 0).unwrap();
+        assert_eq!(blocked, ("feed".to_owned(), i64::MAX, Ts(120)));
+        gc.update_service("feed", Ts(120), 0, 0).unwrap();
+        let freed = gc.update_service("gc_worker", Ts(300), i64::MAX, 0).unwrap();
+        assert_eq!(freed, ("gc_worker".to_owned(), i64::MAX, Ts(300)));
+        assert!(gc.update_service("gc_worker", Ts(300), 5, 0).is_err());
     }
 }

@@ -7,20 +7,14 @@ use tidemark_proto::{metapb, pdpb};
 use crate::region::Region;
 use crate::state::State;
 
-/// Why a batch look-up fails.
-pub(super) enum ScanError {
-    /// The ranges are not in order.
-    Overlapped,
-    /// They can't all be covered.
-    Incomplete,
-}
+/// The ranges of a batch look-up are not in order.
+pub(super) struct Overlapped;
 
 fn told(region: &Arc<Region>) -> pdpb::Region {
     let state = region.state.lock();
     pdpb::Region {
         region: Some(state.meta.clone()),
-        // During an election PD knows of no leader: an empty peer.
-        leader: Some(state.leader.clone().unwrap_or_default()),
+        leader: Some(state.known_leader.clone().unwrap_or_default()),
         ..Default::default()
     }
 }
@@ -46,16 +40,16 @@ impl State {
         regions.map(|region| told(&region)).collect()
     }
 
-    /// Regions of several ranges, each region once. A result cut by the limit is no error.
+    /// Regions of several ranges, each region once. A result cut by the limit is no error. Regions leave no gaps
+    /// here, so every range is covered.
     pub(super) fn batch_scan_regions(
         &self,
         ranges: &[pdpb::KeyRange],
         limit: i32,
-        contain_all: bool,
-    ) -> Result<Vec<pdpb::Region>, ScanError> {
+    ) -> Result<Vec<pdpb::Region>, Overlapped> {
         for pair in ranges.windows(2) {
             if pair[0].end_key.is_empty() || pair[0].end_key > pair[1].start_key {
-                return Err(ScanError::Overlapped);
+                return Err(Overlapped);
             }
         }
         let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
@@ -63,7 +57,7 @@ impl State {
         let topology = self.topology.read();
         for range in ranges {
             if !range.end_key.is_empty() && range.start_key > range.end_key {
-                return Err(ScanError::Overlapped);
+                return Err(Overlapped);
             }
             for region in topology.overlapping(&range.start_key, &range.end_key) {
                 if found.len() >= limit {
@@ -71,11 +65,6 @@ impl State {
                 }
                 let region = told(&region);
                 let known = found.last().is_some_and(|last| last.region == region.region);
-                // Regions have no gaps here, but PD may not know a leader yet, which is a hole to it.
-                let led = region.leader.as_ref().is_some_and(|leader| leader.id != 0);
-                if contain_all && !led {
-                    return Err(ScanError::Incomplete);
-                }
                 if !known {
                     found.push(region);
                 }

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::gc::Barrier;
-use super::regions::ScanError;
+use super::regions::Overlapped;
 use crate::state::State;
 
 /// Answers of a timestamp stream that may wait for a slow client.
@@ -243,16 +243,10 @@ impl Pd for Member {
     ) -> Result<Response<pb::BatchScanRegionsResponse>, Status> {
         self.check(request.get_ref().header.as_ref()).await?;
         let request = request.get_ref();
-        let found =
-            self.state.batch_scan_regions(&request.ranges, request.limit, request.contain_all_key_range);
-        let (header, regions) = match found {
+        let (header, regions) = match self.state.batch_scan_regions(&request.ranges, request.limit) {
             Ok(regions) => (self.header(), regions),
-            Err(ScanError::Overlapped) => {
+            Err(Overlapped) => {
                 (self.failed(pb::ErrorType::Unknown, "invalid key range, ranges overlapped"), Vec::new())
-            }
-            Err(ScanError::Incomplete) => {
-                let kind = pb::ErrorType::RegionsNotContainAllKeyRange;
-                (self.failed(kind, "found regions do not cover the ranges"), Vec::new())
             }
         };
         Ok(Response::new(pb::BatchScanRegionsResponse {
