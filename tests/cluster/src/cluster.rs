@@ -13,6 +13,7 @@ use tidemark_proto::pdpb::pd_server::PdServer;
 use tidemark_proto::tikvpb::tikv_server::TikvServer;
 use tokio::net::TcpListener;
 
+use crate::cdc::CdcService;
 use crate::config::ClusterConfig;
 use crate::faults::StreamFaults;
 use crate::keys;
@@ -170,7 +171,8 @@ impl Cluster {
     fn serve_store(&self, id: u64, socket: TcpListener) {
         let store = self.handle(id);
         let router = server::builder()
-            .add_service(TikvServer::new(store.clone()).max_decoding_message_size(usize::MAX));
+            .add_service(TikvServer::new(store.clone()).max_decoding_message_size(usize::MAX))
+            .add_service(CdcService::start(store).into_server());
         self.servers.stores.lock().insert(id, server::serve(socket, router));
     }
 

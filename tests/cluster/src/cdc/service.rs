@@ -9,7 +9,6 @@ use tidemark_proto::cdcpb::{ChangeDataEvent, ChangeDataRequest};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::config::CdcConfig;
 use super::endpoint::Endpoint;
 use super::outbox::Outbox;
 use super::registration::Session;
