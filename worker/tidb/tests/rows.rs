@@ -150,7 +150,7 @@ fn a_key_alone_is_refused_where_it_may_hold_something_else() {
         match table.decode_handle(&RowKey::new(&key)) {
             Ok(values) => assert!(whole && values == [Value::Bytes(b"abc")], "{collate} {prefix:?}"),
             Err(DecodeError::KeyLosesValue { column }) => {
-                assert!(!whole && column == "c1", "{collate} {prefix:?}")
+                assert!(!whole && column == "c1", "{collate} {prefix:?}");
             }
             Err(problem) => panic!("{problem}"),
         }

@@ -64,35 +64,29 @@ impl Table {
             Layout::Tidb(handle) => handle,
         };
         let record = self.record_key(key)?;
-        let mut values = match value.first() {
+        let (mut values, lacking) = match value.first() {
             Some(&v2::VERSION) => self.decode_v2(handle, value)?,
-            _ => self.decode_v1(value)?,
+            _ => self.decode_v1(handle, value)?,
         };
         match handle {
             Handle::RowId => {}
             Handle::Int(at) => {
                 let number = record.int_handle().map_err(DecodeError::Key)?;
                 if let (Some(column), Some(slot)) = (self.columns.get(*at), values.get_mut(*at)) {
-                    *slot = Some(handle::int_value(&column.ty, number).map_err(DecodeError::Key)?);
+                    *slot = handle::int_value(&column.ty, number).map_err(DecodeError::Key)?;
                 }
             }
+            Handle::Common(_) if lacking.is_empty() => {}
             Handle::Common(columns) => {
-                let lacks = |&(at, _): &(usize, _)| values.get(at).is_some_and(Option::is_none);
-                if columns.iter().any(lacks) {
-                    handle::common_values(&self.columns, columns, key, &record, |at, value| {
-                        if let Some(slot @ None) = values.get_mut(at) {
-                            *slot = Some(value);
-                        }
-                    })
-                    .map_err(DecodeError::Key)?;
-                }
+                handle::common_values(&self.columns, columns, key, &record, |at, value| {
+                    if let (Some(slot), true) = (values.get_mut(at), lacking.contains(&at)) {
+                        *slot = value;
+                    }
+                })
+                .map_err(DecodeError::Key)?;
             }
         }
-        let absent = self.columns.iter().map(|column| &column.absent);
-        let filled = values.into_iter().zip(absent);
-        Ok(filled
-            .map(|(value, absent)| value.unwrap_or_else(|| absent.as_value()))
-            .collect())
+        Ok(values)
     }
 
     /// The handle's columns from the key alone, all others NULL: for deletes whose old row is not known.
@@ -148,35 +142,40 @@ impl Table {
         Ok(record)
     }
 
-    fn decode_v2<'a>(&self, handle: &Handle, value: &'a [u8]) -> Result<Cells<'a>, DecodeError> {
+    /// The row's values, and which columns of a clustered key it lacks.
+    fn decode_v2<'a>(&'a self, handle: &Handle, value: &'a [u8]) -> Result<Cells<'a>, DecodeError> {
         let row = RowV2::parse(value).map_err(DecodeError::Row)?;
         let mut walk = Walk::default();
-        let mut values = Cells::with_capacity(self.columns.len());
-        let in_key = if let Handle::Int(at) = handle {
-            *at
-        } else {
-            usize::MAX
-        };
+        let mut values = Vec::with_capacity(self.columns.len());
+        let mut lacking = Lacking::new();
         for (at, column) in self.columns.iter().enumerate() {
-            if at == in_key {
-                values.push(None);
+            if matches!(handle, Handle::Int(in_key) if *in_key == at) {
+                values.push(Value::Null);
                 continue;
             }
-            let cell = row.find(column.id, &mut walk).map_err(DecodeError::Row)?;
-            values.push(match cell {
-                Cell::Value(bytes) => {
-                    let value = v2::read_value(&column.ty, bytes);
-                    Some(value.map_err(|problem| DecodeError::column(column, problem))?)
+            values.push(match row.find(column.id, &mut walk).map_err(DecodeError::Row)? {
+                Cell::Value(bytes) => v2::read_value(&column.ty, bytes)
+                    .map_err(|problem| DecodeError::column(column, problem))?,
+                Cell::Null => Value::Null,
+                Cell::Absent => {
+                    if handle.holds(at) {
+                        lacking.push(at);
+                    }
+                    column.absent.as_value()
                 }
-                Cell::Null => Some(Value::Null),
-                Cell::Absent => None,
             });
         }
-        Ok(values)
+        Ok((values, lacking))
     }
 
-    fn decode_v1<'a>(&self, value: &'a [u8]) -> Result<Cells<'a>, DecodeError> {
-        let mut values: Cells<'a> = SmallVec::from_elem(None, self.columns.len());
+    /// As [`Self::decode_v2`].
+    fn decode_v1<'a>(&'a self, handle: &Handle, value: &'a [u8]) -> Result<Cells<'a>, DecodeError> {
+        let mut values: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| column.absent.as_value())
+            .collect();
+        let mut lacking: Lacking = (0..values.len()).filter(|&at| handle.holds(at)).collect();
         // Pairs mostly come in the columns' order, so each search begins after the last find.
         let mut next = 0;
         for pair in v1::pairs(value) {
@@ -191,13 +190,21 @@ impl Table {
             let value = v1::datum_value(&column.ty, datum);
             let value = value.map_err(|problem| DecodeError::column(column, problem))?;
             if let Some(slot) = values.get_mut(at) {
-                *slot = Some(value);
+                *slot = value;
             }
+            lacking.retain(|lacks| *lacks != at);
             next = at + 1;
         }
-        Ok(values)
+        Ok((values, lacking))
     }
 }
 
-/// What a row says of each column; `None` where it says nothing.
-type Cells<'a> = SmallVec<[Option<Value<'a>>; 32]>;
+impl Handle {
+    /// Whether the column is part of a clustered key of several or other columns.
+    fn holds(&self, at: usize) -> bool {
+        matches!(self, Self::Common(columns) if columns.iter().any(|&(column, _)| column == at))
+    }
+}
+
+type Lacking = SmallVec<[usize; 8]>;
+type Cells<'a> = (Vec<Value<'a>>, Lacking);

@@ -222,7 +222,6 @@ impl Schema {
     /// Columns, ids or names change: that concerns the stream if a table is streamed, or becomes one
     /// that should be.
     fn breaking(&self, job: &DdlJob, finished_ts: Ts, arriving: bool) -> DdlEffect {
-        let schema = self.schema_name(job);
         let ids = job.table_infos().flat_map(|info| {
             let partitions = info.partition.iter().flat_map(|partition| &partition.definitions);
             std::iter::once(info.id).chain(partitions.map(|partition| partition.id))
@@ -235,14 +234,32 @@ impl Schema {
         if let Some(table) = streamed {
             return unsupported(job, full_name(table), finished_ts);
         }
-        if arriving {
-            let name = job.table_infos().map(|info| info.name.original.as_str());
-            let mut names = name.chain(std::iter::once(job.table_name()));
-            if let Some(name) = names.find(|name| self.wants(&schema, name)) {
-                return unsupported(job, format!("{schema}.{name}"), finished_ts);
+        let found = arriving.then(|| self.arrival(job)).flatten();
+        found.map_or(DdlEffect::Nothing, |table| unsupported(job, table, finished_ts))
+    }
+
+    /// A table with rows that comes into the filter: only these jobs give a table a name or bring it back.
+    fn arrival(&self, job: &DdlJob) -> Option<String> {
+        let mut known = false;
+        for info in job.table_infos() {
+            known = true;
+            let schema = self
+                .databases
+                .get(&job.schema_id_of(info.id))
+                .unwrap_or(&job.schema_name);
+            let has_rows = || {
+                !matches!(
+                    candidate(schema, info),
+                    Ok(Candidate::Ineligible(_) | Candidate::NoRows)
+                )
+            };
+            if self.wants(schema, &info.name.original) && has_rows() {
+                return Some(format!("{schema}.{}", info.name.original));
             }
         }
-        DdlEffect::Nothing
+        let schema = self.schema_name(job);
+        let named = !known && self.wants(&schema, &job.table_name);
+        named.then(|| format!("{schema}.{}", job.table_name))
     }
 
     fn wants(&self, schema: &str, table: &str) -> bool {

@@ -45,6 +45,8 @@ pub struct DdlJob {
     pub multi_schema_info: Option<MultiSchemaInfo>,
     /// When the job was queued.
     pub start_ts: u64,
+    /// Arguments; their shape depends on the action and on TiDB's version.
+    pub raw_args: serde_json::Value,
 }
 
 /// The schema after a DDL.
@@ -108,6 +110,25 @@ impl DdlJob {
         Self::parse(json).map(Some)
     }
 
+    /// The id of the database that the table is in after a job that moves several tables; else the
+    /// job's own database. The arguments are a list of lists before TiDB 8.4 and an object since.
+    pub(crate) fn schema_id_of(&self, table: i64) -> i64 {
+        let args = &self.raw_args;
+        let renamed = args.get("rename_table_infos").and_then(|infos| {
+            let infos = infos.as_array()?.iter();
+            let mut moved =
+                infos.filter(|info| info.get("table_id").and_then(|id| id.as_i64()) == Some(table));
+            moved.next_back()?.get("new_schema_id")?.as_i64()
+        });
+        let listed = || {
+            let (schemas, tables) = (args.get(1)?.as_array()?, args.get(3)?.as_array()?);
+            let mut pairs = schemas.iter().zip(tables);
+            let moved = pairs.rfind(|(_, id)| id.as_i64() == Some(table))?;
+            moved.0.as_i64()
+        };
+        renamed.or_else(listed).unwrap_or(self.schema_id)
+    }
+
     /// The tables that the job leaves behind.
     pub(crate) fn table_infos(&self) -> impl Iterator<Item = &TableInfo> {
         // Jobs about several tables may repeat one of them in the single field.
@@ -117,14 +138,5 @@ impl DdlJob {
             .as_ref()
             .filter(|_| self.binlog.multiple_table_infos.is_empty());
         single.into_iter().chain(&self.binlog.multiple_table_infos)
-    }
-
-    /// The job's table as text, for messages and filters.
-    pub(crate) fn table_name(&self) -> &str {
-        match &self.binlog.table_info {
-            _ if !self.table_name.is_empty() => &self.table_name,
-            Some(info) => &info.name.original,
-            None => "",
-        }
     }
 }

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use std::sync::Arc;
 
@@ -492,6 +492,47 @@ fn a_table_that_is_renamed_or_recovered_into_the_filter_stops_the_stream() {
                 .unwrap(),
         );
         assert_eq!(ddl.table, "shop.came");
+    }
+}
+
+#[test]
+fn each_of_several_renamed_tables_is_looked_for_in_its_own_database() {
+    let lists = json!([
+        [2, 3],
+        [3, 2],
+        [name("a"), name("b")],
+        [31, 32],
+        [name("shop"), name("other")]
+    ]);
+    let object = json!({"rename_table_infos": [
+        {"old_schema_id": 2, "new_schema_id": 3, "table_id": 31}, {"old_schema_id": 3, "new_schema_id": 2, "table_id": 32}]});
+    for args in [lists, object] {
+        let infos = json!([table(31, "a"), table(32, "b")]);
+        let binlog = json!({"SchemaVersion": 9, "TableInfo": table(31, "a"), "MultipleTableInfos": infos});
+        let rename = job(
+            47,
+            31,
+            json!({"schema_id": 3, "binlog": binlog, "raw_args": args}),
+        );
+        assert_eq!(
+            stopped(schema(&[]).apply(&rename, Ts(1001)).unwrap()).table,
+            "shop.b"
+        );
+    }
+}
+
+#[test]
+fn tables_that_are_not_streamed_may_be_renamed_within_the_filter() {
+    let keyless = with(table(30, "keyless"), json!({"pk_is_handle": false}));
+    let view = with(
+        table(30, "v"),
+        json!({"view": {"view_select": ""}, "cols": [column(1, "a", 0, 0)]}),
+    );
+    for info in [keyless, view] {
+        assert_eq!(
+            schema(&[]).apply(&job(14, 30, leaving(info)), Ts(1001)).unwrap(),
+            DdlEffect::Nothing
+        );
     }
 }
 
