@@ -351,6 +351,32 @@ fn a_transaction_torn_across_a_watermark_is_told() {
 }
 
 #[test]
+fn a_late_row_counts_from_its_watermark_on_and_never_over_a_newer_one() {
+    let mut stream = honest();
+    // Key 2 changes at 20, 50 and 60; the change at 50 comes after the one at 60 and watermark 63.
+    let late = at(&stream, 50, 2);
+    let row = stream.remove(late);
+    let after = stream
+        .iter()
+        .position(|entry| *entry == ("odd", Observation::Watermark(63)))
+        .unwrap();
+    stream.insert(after + 1, row);
+    let verdict = judge(&stream);
+    only(
+        &verdict,
+        &[Invariant::KeyOrder, Invariant::Watermark, Invariant::Transactions],
+    );
+    let sums: Vec<&str> = verdict
+        .violations
+        .iter()
+        .map(|v| v.what.as_str())
+        .filter(|what| what.contains("sums up to"))
+        .collect();
+    assert_eq!(sums.len(), 1, "{verdict}");
+    assert!(sums[0].ends_with("at watermark 53"), "{verdict}");
+}
+
+#[test]
 fn a_bank_that_does_not_add_up_is_told() {
     let mut wrong = settings();
     wrong.banks[0].sum = 401;

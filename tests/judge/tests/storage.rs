@@ -245,6 +245,31 @@ async fn what_breaks_the_layout_is_told() {
 }
 
 #[tokio::test]
+async fn a_table_version_above_the_checkpoint_is_not_there_yet() {
+    let storage = Storage::canal();
+    honest(&storage);
+    storage.checkpoint(ts(3));
+    let mut judge = judge("json");
+    let mut reader = storage.reader();
+    let mut sequences = std::collections::BTreeSet::new();
+    reader
+        .poll(&mut |sighting| {
+            sequences.insert(sighting.partition.clone());
+            judge.take(sighting);
+        })
+        .await
+        .unwrap();
+    assert!(
+        !sequences.contains(&format!("shop/orders/{}", ts(4))),
+        "{sequences:?}"
+    );
+    storage.checkpoint(ts(12));
+    reader.poll(&mut |sighting| judge.take(sighting)).await.unwrap();
+    let verdict = judge.verdict();
+    assert!(verdict.holds(), "{verdict}");
+}
+
+#[tokio::test]
 async fn a_csv_row_is_held_against_the_truth() {
     let storage = Storage::csv();
     honest(&storage);
