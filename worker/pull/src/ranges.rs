@@ -29,6 +29,15 @@ pub(crate) struct Piece<H> {
     pub(crate) attempt: u32,
     /// The region that reads it.
     pub(crate) holder: Option<H>,
+    /// Since when and why nobody reads it, as far as known.
+    pub(crate) idle: Option<Box<Idle>>,
+}
+
+/// Why a piece is read by nobody.
+#[derive(Clone, Debug)]
+pub(crate) struct Idle {
+    pub(crate) since: tokio::time::Instant,
+    pub(crate) why: String,
 }
 
 /// What a holder must tell.
@@ -197,8 +206,11 @@ impl<H: Holder> Ranges<H> {
             return;
         }
         let end = std::mem::replace(&mut piece.end, key.clone());
-        let (ts, attempt) = (frontier.get(piece.slot), piece.attempt);
+        let (ts, attempt, idle) = (frontier.get(piece.slot), piece.attempt, piece.idle.clone());
         self.insert(key.clone(), end, ts, attempt, frontier);
+        if let Some(piece) = self.pieces.get_mut(key) {
+            piece.idle = idle;
+        }
     }
 
     fn insert(&mut self, start: Bytes, end: Bytes, ts: Ts, attempt: u32, frontier: &mut Frontier) -> u32 {
@@ -213,6 +225,7 @@ impl<H: Holder> Ranges<H> {
             slot,
             attempt,
             holder: None,
+            idle: None,
         };
         self.pieces.insert(start, piece);
         slot

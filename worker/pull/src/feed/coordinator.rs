@@ -21,7 +21,7 @@ use super::{PullError, PullEvent};
 use crate::backoff::Backoff;
 use crate::kv::KvClient;
 use crate::pd::Region;
-use crate::ranges::{Holder, Ranges};
+use crate::ranges::{Holder, Idle, Ranges};
 use crate::stats::add;
 
 /// Request ids for spans whose own id was used before begin here.
@@ -95,8 +95,6 @@ pub(super) struct SpanState {
     pub(super) initialised: usize,
     /// Pieces that are held.
     pub(super) held: usize,
-    /// Since when each free piece is without a region, and why.
-    pub(super) unlocated: HashMap<Bytes, (Instant, String)>,
 }
 
 /// Decides who reads what: one task that owns all spans' ranges.
@@ -146,8 +144,10 @@ impl Coordinator {
     pub(super) fn new(shared: Arc<Shared>, controls: mpsc::UnboundedReceiver<Control>) -> Self {
         let (reporter, reports) = mpsc::unbounded_channel();
         let config = &shared.config;
-        let mut kv = crate::kv::KvConfig::default();
-        kv.net = config.net.clone();
+        let kv = crate::kv::KvConfig {
+            net: config.net.clone(),
+            ..Default::default()
+        };
         Self {
             kv: KvClient::with_config(shared.pd.clone(), kv),
             controls,
@@ -260,14 +260,13 @@ impl Coordinator {
                     request = SPARE_REQUESTS + self.number();
                 }
                 let gone = self.shared.stop.child_token();
-                let feed = FeedSpan::new(id, request, span.clone(), checkpoint, events, gone);
+                let feed = FeedSpan::new(id, request, checkpoint, events, gone);
                 let ranges = Ranges::new(span.clone(), checkpoint, &mut feed.frontier.lock());
                 let state = SpanState {
                     feed: Arc::new(feed),
                     ranges,
                     initialised: 0,
                     held: 0,
-                    unlocated: HashMap::new(),
                 };
                 self.requests.insert(id, request);
                 self.spans.insert(request, state);
@@ -483,12 +482,14 @@ impl Coordinator {
         };
         let mut attempt = 0;
         for start in state.ranges.free_pieces(range) {
-            let since = state.unlocated.get(&start).map_or_else(Instant::now, |(since, _)| *since);
-            if let Some(piece) = state.ranges.get_mut(&start) {
-                attempt = attempt.max(piece.attempt);
-                piece.attempt = piece.attempt.saturating_add(1);
-            }
-            state.unlocated.insert(start, (since, why.to_owned()));
+            let Some(piece) = state.ranges.get_mut(&start) else {
+                continue;
+            };
+            attempt = attempt.max(piece.attempt);
+            piece.attempt = piece.attempt.saturating_add(1);
+            let since = piece.idle.as_ref().map_or_else(Instant::now, |idle| idle.since);
+            let why = why.to_owned();
+            piece.idle = Some(Box::new(Idle { since, why }));
         }
         let pause = self.backoff.pause(attempt).max(least);
         let want = Want {

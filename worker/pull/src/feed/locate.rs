@@ -207,7 +207,6 @@ impl Coordinator {
         match acquired {
             Acquired::Held { start, .. } => {
                 state.held += 1;
-                state.unlocated.remove(&start);
                 self.stores.queue(store, request, start, number);
             }
             Acquired::Conflict { older, free } => {

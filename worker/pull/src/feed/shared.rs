@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tidemark_model::{Budget, Span, SpanId, Ts};
+use tidemark_model::{Budget, SpanId, Ts};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,6 @@ pub(super) struct FeedSpan {
     pub(super) id: SpanId,
     /// Its `request_id` on the wire; never used twice.
     pub(super) request: u64,
-    pub(super) span: Span,
     pub(super) events: mpsc::Sender<PullEvent>,
     pub(super) frontier: Mutex<Frontier>,
     /// Waits for the advancer.
@@ -76,7 +75,6 @@ impl FeedSpan {
     pub(super) fn new(
         id: SpanId,
         request: u64,
-        span: Span,
         checkpoint: Ts,
         events: mpsc::Sender<PullEvent>,
         gone: CancellationToken,
@@ -84,7 +82,6 @@ impl FeedSpan {
         Self {
             id,
             request,
-            span,
             events,
             frontier: Mutex::default(),
             queued: AtomicBool::new(false),

@@ -245,8 +245,8 @@ impl Coordinator {
                 };
                 let resolved = frontier.get(slot);
                 let (reason, lasting) = match &piece.holder {
-                    None => match state.unlocated.get(start) {
-                        Some((since, why)) => (SlowReason::Unlocated(why.clone()), since.elapsed()),
+                    None => match &piece.idle {
+                        Some(idle) => (SlowReason::Unlocated(idle.why.clone()), idle.since.elapsed()),
                         None => continue,
                     },
                     Some(hold) => self.reason_of(*request, start, hold, resolved, now),
