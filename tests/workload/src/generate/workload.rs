@@ -133,7 +133,7 @@ impl Workload {
             }
             specs.extend((0..config.extra_tables).map(|index| shapes::int_key(&format!("extra_{index}"))));
             if !specs.is_empty() {
-                let made = catalog.create_tables(database, specs).await?;
+                let made = Box::pin(catalog.create_tables(database, specs)).await?;
                 tables.extend(
                     made.into_iter()
                         .map(|spec| Arc::new(LiveTable::new(database, spec))),
@@ -284,7 +284,7 @@ impl Workload {
         match ddl {
             Ddl::AddColumn(column) => drop(self.catalog.add_column(database, spec, column).await?),
             Ddl::AddIndex(name, columns) => {
-                drop(self.catalog.add_index(database, spec, &name, &columns).await?)
+                drop(self.catalog.add_index(database, spec, &name, &columns).await?);
             }
             Ddl::Truncate => drop(self.catalog.truncate_table(database, spec).await?),
             Ddl::Rename(name) => drop(self.catalog.rename_table(database, spec, &name).await?),

@@ -375,10 +375,13 @@ fn indexes(table: &TableSpec, last_state: Option<u8>) -> Vec<IndexInfo> {
 }
 
 fn partition_info(table: &TableSpec) -> Option<Value> {
-    let (kind, column, definitions): (u8, usize, Vec<(i64, Option<Vec<String>>)>) = match &table.partitioning
-    {
+    let (kind, column, definitions): (u8, usize, Vec<_>) = match &table.partitioning {
         Partitioning::None => return None,
-        Partitioning::Hash { column, ids } => (2, *column, ids.iter().map(|id| (*id, None)).collect()),
+        Partitioning::Hash { column, ids } => (
+            2,
+            *column,
+            ids.iter().map(|id| (*id, None::<Vec<String>>)).collect(),
+        ),
         Partitioning::Range { column, bounds } => {
             let upper = |upper: &Option<i64>| upper.map_or("MAXVALUE".to_owned(), |upper| upper.to_string());
             (

@@ -54,7 +54,7 @@ pub struct HistoryInfo {
     pub database: Option<DatabaseInfo>,
     /// The table after the job.
     #[serde(rename = "TableInfo")]
-    pub table: Option<TableInfo>,
+    pub table: Option<Box<TableInfo>>,
     /// The start ts of the transaction that finished the job.
     #[serde(rename = "FinishedTS")]
     pub finished_ts: u64,
