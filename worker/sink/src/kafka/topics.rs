@@ -8,6 +8,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidemark_crds::KafkaSink as Settings;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use super::chunk::{BATCH_OVERHEAD, MESSAGE_OVERHEAD};
@@ -19,6 +20,9 @@ use crate::SinkError;
 
 /// Partitions of topics that are created, where the settings name no number.
 const PARTITIONS: u32 = 3;
+
+/// Topics of one producer: librdkafka looks for a message's topic in a list.
+const TOPICS: usize = 128;
 
 /// One metadata request.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -71,11 +75,10 @@ pub(super) struct Topics {
     /// Asks for metadata: a consumer never creates topics by asking.
     asker: Arc<BaseConsumer<SinkContext>>,
     admin: AdminClient<SinkContext>,
-    known: Mutex<HashMap<String, Arc<Topic>>>,
-    /// One producer for each size of record batches that topics take.
-    producers: Mutex<BTreeMap<usize, Arc<Producer>>>,
-    /// Held while a topic is made known, so that it is created once.
-    making: tokio::sync::Mutex<()>,
+    /// Each is described, and created, once; several may be on their way.
+    known: Mutex<HashMap<String, Arc<OnceCell<Arc<Topic>>>>>,
+    /// By the size of record batches that topics take, producers with the number of their topics.
+    producers: Mutex<BTreeMap<usize, Vec<(Arc<Producer>, usize)>>>,
 }
 
 impl Topics {
@@ -100,37 +103,25 @@ impl Topics {
             admin,
             known: Mutex::default(),
             producers: Mutex::default(),
-            making: tokio::sync::Mutex::default(),
         })
     }
 
     /// All topics in use.
     pub(super) fn all(&self) -> Vec<Arc<Topic>> {
-        self.known.lock().values().map(Arc::clone).collect()
+        let known = self.known.lock();
+        known
+            .values()
+            .filter_map(|topic| topic.get().map(Arc::clone))
+            .collect()
     }
 
     /// The topic of that name; created where it is missing and may be created.
     pub(super) async fn get(&self, name: &str) -> Result<Arc<Topic>, SinkError> {
-        let known = |topics: &Self| topics.known.lock().get(name).map(Arc::clone);
-        if let Some(topic) = known(self) {
-            return Ok(topic);
-        }
-        let _making = self.making.lock().await;
-        if let Some(topic) = known(self) {
-            return Ok(topic);
-        }
-        let topic = Arc::new(self.make(name).await?);
-        tracing::info!(
-            topic = name,
-            partitions = topic.partitions,
-            largest = topic.largest,
-            "topic in use"
-        );
-        self.known.lock().insert(name.into(), Arc::clone(&topic));
-        Ok(topic)
+        let topic = Arc::clone(self.known.lock().entry(name.into()).or_default());
+        topic.get_or_try_init(|| self.make(name)).await.map(Arc::clone)
     }
 
-    async fn make(&self, name: &str) -> Result<Topic, SinkError> {
+    async fn make(&self, name: &str) -> Result<Arc<Topic>, SinkError> {
         let end = Instant::now() + self.patience.connect;
         let partitions = match self.partitions(name, end).await? {
             Some(partitions) => partitions,
@@ -146,15 +137,17 @@ impl Topics {
         }
         let limit = self.limit(name, end).await?;
         let setting = self.settings.max_message_bytes.bytes();
-        Ok(Topic {
+        let largest = value_room(setting, limit);
+        tracing::info!(topic = name, partitions, largest, "topic in use");
+        Ok(Arc::new(Topic {
             name: name.into(),
             partitions,
             spread,
-            largest: value_room(setting, limit),
+            largest,
             limit,
             setting,
             producer: self.producer(batch_bytes(limit))?,
-        })
+        }))
     }
 
     /// The topic's number of partitions once all have leaders; none if there is no such topic.
@@ -294,18 +287,16 @@ impl Topics {
 
     fn producer(&self, batch: usize) -> Result<Arc<Producer>, SinkError> {
         let mut producers = self.producers.lock();
-        if let Some(producer) = producers.get(&batch) {
+        let fitting = producers.entry(batch).or_default();
+        if let Some((producer, topics)) = fitting.last_mut().filter(|(_, topics)| *topics < TOPICS) {
+            *topics += 1;
             return Ok(Arc::clone(producer));
         }
         let config = connection::producer(&self.client, &self.settings, batch, self.queue);
         let context = SinkContext::new(Arc::clone(&self.health));
-        let producer = Arc::new(Producer::start(
-            &config,
-            context,
-            &self.health,
-            self.patience.delivery,
-        )?);
-        producers.insert(batch, Arc::clone(&producer));
+        let producer = Producer::start(&config, context, &self.health, self.patience.delivery)?;
+        let producer = Arc::new(producer);
+        fitting.push((Arc::clone(&producer), 1));
         Ok(producer)
     }
 
