@@ -46,9 +46,6 @@ pub struct ChangefeedSpec {
     /// Key ranges to stream. For `source.format: kv` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key_ranges: Vec<KeyRange>,
-    /// Whether tables without a primary key or a unique key over NOT NULL columns are streamed too.
-    #[serde(default)]
-    pub force_replicate: bool,
     /// Time zone in which TIMESTAMP columns are written: an IANA name or an offset like `+08:00`.
     #[serde(default = "utc")]
     pub time_zone: String,

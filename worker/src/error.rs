@@ -47,7 +47,7 @@ impl From<SinkError> for FeedError {
 
 impl From<PdError> for FeedError {
     fn from(error: PdError) -> Self {
-        if error.is_transient() {
+        if error.is_retryable() {
             Self::Unavailable(chain(&error))
         } else {
             Self::Stopped(chain(&error))
@@ -57,7 +57,7 @@ impl From<PdError> for FeedError {
 
 impl From<KvError> for FeedError {
     fn from(error: KvError) -> Self {
-        Self::Unavailable(chain(&error))
+        if error.is_retryable() { Self::Unavailable(chain(&error)) } else { Self::Stopped(chain(&error)) }
     }
 }
 

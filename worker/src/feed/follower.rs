@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tidemark_merge::{Sorter, Spill};
 use tidemark_model::{KvChange, Ts};
 use tidemark_pull::PullEvent;
-use tidemark_tidb::DdlEffect;
+use tidemark_tidb::schema::DdlEffect;
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::Catalog;
@@ -87,13 +87,13 @@ impl Follower {
         match self.catalog.apply(change)? {
             DdlEffect::Nothing => {}
             DdlEffect::Created(tables) => {
-                for table in self.catalog.chosen(tables) {
+                for table in tables {
                     tracing::info!(schema = table.schema, table = table.name, ts = %finished, "New table");
                     self.wiring.connect(&table, Catalog::spans(&table), finished).await?;
                 }
             }
             DdlEffect::Refreshed(tables) => {
-                for table in self.catalog.chosen(tables) {
+                for table in tables {
                     self.wiring.refresh(&table, finished).await?;
                 }
             }

@@ -161,7 +161,7 @@ impl Session {
         }
         let rules = TableRules::parse(&spec.tables).map_err(|error| FeedError::Stopped(error.to_string()))?;
         let kv = KvClient::new(open.pd.clone());
-        let catalog = Catalog::load(&kv, rules, spec.force_replicate, open.start).await?;
+        let catalog = Catalog::load(&kv, rules, open.start).await?;
         for table in catalog.tables() {
             wiring.connect(&table, Catalog::spans(&table), open.start).await?;
         }
