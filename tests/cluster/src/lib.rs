@@ -9,6 +9,7 @@
 pub mod cdc;
 mod cluster;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod faults;
 pub mod keys;

@@ -14,3 +14,6 @@ pub mod raw;
 pub mod read;
 pub mod record;
 pub mod snapshot;
+
+#[cfg(test)]
+mod tests;
