@@ -5,15 +5,20 @@
 
 mod ack;
 mod batch;
+pub mod blackhole;
+mod chunks;
 pub mod encode;
 mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod open;
 mod secrets;
+pub mod storage;
 
 pub use ack::Ack;
 pub use batch::Batch;
 pub use error::SinkError;
+pub use open::{OpenContext, open};
 pub use secrets::Secrets;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tidemark_model::Ts;
 use tidemark_tidb::{Column, Table, TimeZone, Value};
 
-use super::canal_types::{exceeds, mysql_type, sql_type, wide_sql_type};
+use super::types::{exceeds, mysql_type, sql_type, wide_sql_type};
 use super::{EncodeError, RowEvent, RowKind, digits, json_text};
 
 /// How canal-json messages are written.

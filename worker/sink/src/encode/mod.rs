@@ -7,12 +7,12 @@
 //! primary key reaches us as two changes anyway: the key itself moves.
 
 mod canal;
-mod canal_types;
 mod csv;
 mod digits;
 mod error;
 mod event;
 mod json_text;
+pub(crate) mod types;
 
 pub use canal::{CanalDdl, CanalDdlKind, CanalJson, CanalOptions};
 pub use csv::{Csv, CsvError};
