@@ -284,3 +284,43 @@ fn sort_errors(errors: Vec<KeyError>, locks: &mut Vec<LockInfo>) -> Option<Strin
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use tidemark_cluster::{Cluster, ClusterConfig};
+
+    use super::*;
+    use crate::client::Pd;
+
+    async fn prewritten(commit: CommitKind, keys: &[&'static str]) -> Prewritten {
+        let config = ClusterConfig {
+            split_keys: vec![b"plain/m".to_vec()],
+            ..ClusterConfig::default()
+        };
+        let cluster = Cluster::start(config).await.unwrap();
+        let stores = Stores::new(Pd::connect(&cluster.pd_endpoints()).await.unwrap());
+        let kind = TransactionKind {
+            commit,
+            ..TransactionKind::default()
+        };
+        let mut txn = Transaction::begin(&stores, kind).await.unwrap();
+        keys.iter().for_each(|key| txn.put(*key, "value"));
+        txn.prewrite().await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_transaction_takes_the_shortest_way_that_it_may() {
+        let one_region = ["plain/a", "plain/b"];
+        let two_regions = ["plain/a", "plain/z"];
+        let one_phase = prewritten(CommitKind::OnePhase, &one_region).await;
+        assert!(matches!(one_phase, Prewritten::OnePhase(_)));
+        let spread = prewritten(CommitKind::OnePhase, &two_regions).await;
+        assert!(matches!(spread, Prewritten::Locked), "one phase needs one region");
+        let async_commit = prewritten(CommitKind::AsyncCommit, &two_regions).await;
+        assert!(matches!(async_commit, Prewritten::Async(_)));
+        let two_phase = prewritten(CommitKind::TwoPhase, &one_region).await;
+        assert!(matches!(two_phase, Prewritten::Locked));
+    }
+}

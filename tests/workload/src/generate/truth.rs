@@ -150,3 +150,58 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{BufRead, BufReader};
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    fn record(key: &str, commit_ts: u64) -> Record {
+        let table = TruthTable {
+            schema: "shop".into(),
+            name: "things".into(),
+            columns: vec!["id".into(), "note".into()],
+            key: vec![0],
+        };
+        Record {
+            table: Arc::new(table),
+            start_ts: commit_ts - 1,
+            commit_ts,
+            op: TruthOp::Insert,
+            row: [Some(key.into()), None].into(),
+            old: None,
+        }
+    }
+
+    #[test]
+    fn files_hold_every_version_in_commit_order() {
+        let truth = Truth::default();
+        truth.extend([record("b", 30), record("c", 10), record("a", 30)]);
+        assert_eq!((truth.len(), truth.max_commit_ts()), (3, 30));
+        let folder = std::env::temp_dir().join(format!("tidemark-truth-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (plain, zipped) = (folder.join("truth.jsonl"), folder.join("truth.jsonl.gz"));
+        truth.write(&plain).unwrap();
+        truth.write(&zipped).unwrap();
+        let read = |lines: &mut dyn BufRead| -> Vec<TruthRow> {
+            lines
+                .lines()
+                .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+                .collect()
+        };
+        let from_plain = read(&mut BufReader::new(std::fs::File::open(plain).unwrap()));
+        let from_zipped = read(&mut BufReader::new(GzDecoder::new(
+            std::fs::File::open(zipped).unwrap(),
+        )));
+        std::fs::remove_dir_all(folder).unwrap();
+        assert_eq!(from_plain, truth.rows());
+        assert_eq!(from_zipped, truth.rows());
+        let keys: Vec<&str> = from_plain.iter().map(|row| row.key.as_str()).collect();
+        assert_eq!(keys, ["c", "a", "b"]);
+    }
+}

@@ -98,6 +98,11 @@ impl Workload {
     /// # Errors
     /// If a database exists already or the cluster doesn't answer.
     pub async fn create(pd_endpoints: &[String], config: WorkloadConfig) -> Result<Self, WorkloadError> {
+        // Boxed, so that callers' futures stay small.
+        Box::pin(Self::create_all(pd_endpoints, config)).await
+    }
+
+    async fn create_all(pd_endpoints: &[String], config: WorkloadConfig) -> Result<Self, WorkloadError> {
         let stores = Stores::new(Pd::connect(pd_endpoints).await?);
         let catalog = Catalog::open(stores.clone()).await?;
         let mut databases = Vec::new();
@@ -133,7 +138,7 @@ impl Workload {
             }
             specs.extend((0..config.extra_tables).map(|index| shapes::int_key(&format!("extra_{index}"))));
             if !specs.is_empty() {
-                let made = Box::pin(catalog.create_tables(database, specs)).await?;
+                let made = catalog.create_tables(database, specs).await?;
                 tables.extend(
                     made.into_iter()
                         .map(|spec| Arc::new(LiveTable::new(database, spec))),

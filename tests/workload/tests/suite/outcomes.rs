@@ -1,5 +1,4 @@
 //! Every kind of transaction ends as it says, and leaves what it says.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::Duration;
 
@@ -70,27 +69,6 @@ async fn commits_have_the_ts_that_they_report() {
     for index in 0..4 {
         assert_eq!(stores.versions(&key("k", index)).await.unwrap(), expected);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_phase_is_used_where_one_region_holds_all() {
-    let cluster = Cluster::start(ClusterConfig::default()).await.unwrap();
-    let stores = stores(&cluster).await;
-    let kind = TransactionKind {
-        commit: CommitKind::OnePhase,
-        ..TransactionKind::default()
-    };
-    let before = stores.pd().timestamp().await.unwrap();
-    let mut txn = Transaction::begin(&stores, kind).await.unwrap();
-    txn.put(key("one", 1), "1");
-    txn.put(key("one", 2), "2");
-    let Outcome::Committed(commit_ts) = txn.finish(Ending::Commit).await.unwrap() else {
-        panic!("refused");
-    };
-    // Two timestamps are taken: start, and the bound of the commit. A two-phase commit takes another.
-    assert!(commit_ts > before);
-    let next = stores.pd().timestamp().await.unwrap();
-    assert!(commit_ts <= next, "no later ts was handed out for the commit");
 }
 
 #[tokio::test(flavor = "multi_thread")]

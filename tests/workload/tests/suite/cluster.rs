@@ -1,5 +1,4 @@
 //! The workload on the embedded cluster: what it says is committed is what the cluster holds.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -250,4 +249,48 @@ async fn plain_keys_are_what_the_truth_says() {
         .map(|version| (version.start_ts, version.commit_ts))
         .collect();
     assert_eq!(versions, expected);
+}
+
+/// A longer run over many seeds: `cargo test -- --ignored --nocapture`. Prints rows per second.
+#[ignore = "takes minutes"]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_truth_holds_for_many_seeds() {
+    for seed in 0..20 {
+        let cluster = cluster(3).await;
+        let config = WorkloadConfig {
+            mix: TransactionMix {
+                abandoned: 10,
+                abandoned_ttl: Duration::from_millis(200),
+                conflicting: 20,
+                ..TransactionMix::default()
+            },
+            keyless_tables: false,
+            writers: 8,
+            ..small(seed)
+        };
+        let workload = Workload::create(&cluster.pd_endpoints(), config).await.unwrap();
+        let began = Instant::now();
+        let running = workload.start();
+        let truth = running.truth();
+        let mut committed = 0;
+        for round in 0..8 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let table = &workload.tables()[round % workload.tables().len()];
+            let _ = cluster.split(&record_range(table.physical_ids[0]).0);
+            let store = cluster.stores()[round % 3];
+            if round == 3 {
+                cluster.kill_store(store).await.unwrap();
+            } else if round == 5 {
+                cluster.revive_store(cluster.stores()[0]).await.unwrap();
+            } else {
+                let regions = cluster.regions();
+                let _ = cluster.move_leader(regions[round % regions.len()].id, store);
+            }
+            committed = truth.len();
+        }
+        let rate = committed as f64 / began.elapsed().as_secs_f64();
+        let truth = running.stop().await.unwrap();
+        println!("seed {seed}: {} rows, {rate:.0} rows/s", truth.len());
+        assert_truth(&workload, &truth.rows()).await;
+    }
 }

@@ -1,5 +1,4 @@
 //! The workload's DDL, read back as the product reads it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! The workload's encoders and the product's decoder are written apart; here they must agree.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
