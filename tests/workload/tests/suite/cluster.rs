@@ -290,7 +290,7 @@ async fn the_truth_holds_for_many_seeds() {
         }
         let rate = committed as f64 / began.elapsed().as_secs_f64();
         let truth = running.stop().await.unwrap();
-        println!("seed {seed}: {} rows, {rate:.0} rows/s", truth.len());
+        eprintln!("seed {seed}: {} rows, {rate:.0} rows/s", truth.len());
         assert_truth(&workload, &truth.rows()).await;
     }
 }
