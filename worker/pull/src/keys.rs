@@ -32,7 +32,10 @@ pub fn decode_bound(bound: &[u8]) -> Bytes {
     let mut rest = bound;
     loop {
         if rest.len() <= GROUP {
-            let used = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let used = rest
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |last| last + 1);
             out.put_slice(&rest[..used]);
             return out.freeze();
         }
@@ -53,7 +56,11 @@ pub fn decode_bound(bound: &[u8]) -> Bytes {
 
 /// Encodes an end bound; an empty one stays empty, meaning "to the last key".
 pub(crate) fn encode_end(key: &[u8]) -> Bytes {
-    if key.is_empty() { Bytes::new() } else { encode_key(key) }
+    if key.is_empty() {
+        Bytes::new()
+    } else {
+        encode_key(key)
+    }
 }
 
 #[cfg(test)]
@@ -67,10 +74,7 @@ mod tests {
     fn known_encodings() {
         assert_eq!(&encode_key(b"")[..], [0, 0, 0, 0, 0, 0, 0, 0, 0xf7]);
         assert_eq!(&encode_key(b"abc")[..], b"abc\0\0\0\0\0\xfa");
-        assert_eq!(
-            &encode_key(b"abcdefgh")[..],
-            b"abcdefgh\xff\0\0\0\0\0\0\0\0\xf7"
-        );
+        assert_eq!(&encode_key(b"abcdefgh")[..], b"abcdefgh\xff\0\0\0\0\0\0\0\0\xf7");
     }
 
     #[test]

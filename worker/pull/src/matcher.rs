@@ -50,7 +50,8 @@ struct Commit {
 #[derive(Debug, Default)]
 struct Early {
     commits: Vec<Commit>,
-    rollbacks: HashSet<RowKey, RandomState>,
+    /// Rolled back, or joined already: the scan's copy of the lock may follow.
+    ended: HashSet<RowKey, RandomState>,
 }
 
 /// A commit came whose value is not known: the region must be read again from its resolved ts.
@@ -83,9 +84,10 @@ impl Matcher {
         self.early.is_none()
     }
 
-    /// Prewrites and early commits that wait.
+    /// Prewrites that wait for their commit, and what came early.
     pub fn pending(&self) -> usize {
-        self.pending.len() + self.early.as_ref().map_or(0, |early| early.commits.len())
+        let early = |early: &Early| early.commits.len() + early.ended.len();
+        self.pending.len() + self.early.as_deref().map_or(0, early)
     }
 
     /// Bytes that they hold, about.
@@ -137,9 +139,7 @@ impl Matcher {
                 }
                 LogType::Rollback => {
                     self.forget(&name);
-                    if let Some(early) = &mut self.early {
-                        early.rollbacks.insert(name);
-                    }
+                    self.remember_end(&name);
                 }
                 // A committed lock-only record leaves a row with every field empty.
                 _ => {}
@@ -207,8 +207,13 @@ impl Matcher {
             return Some(commit);
         };
         self.bytes = self.bytes.saturating_sub(known.weight(&name));
+        self.remember_end(&name);
         // The write record's own op and value are what was committed; long values are not in it.
-        let op = if commit.op == OpType::Unknown { known.op } else { commit.op };
+        let op = if commit.op == OpType::Unknown {
+            known.op
+        } else {
+            commit.op
+        };
         let value = match op {
             OpType::Put if commit.value.is_empty() => known.value,
             _ => commit.value,
@@ -223,7 +228,10 @@ impl Matcher {
         let Some(early) = self.early.take() else {
             return Ok(());
         };
-        for name in &early.rollbacks {
+        self.bytes = self
+            .bytes
+            .saturating_sub(early.ended.iter().map(ended_weight).sum());
+        for name in &early.ended {
             self.forget(name);
         }
         for commit in early.commits {
@@ -239,13 +247,30 @@ impl Matcher {
         Ok(())
     }
 
+    fn remember_end(&mut self, name: &RowKey) {
+        if let Some(early) = &mut self.early {
+            let name = RowKey {
+                start_ts: name.start_ts,
+                // A copy: the frame with the value is not kept for this.
+                key: Bytes::copy_from_slice(&name.key),
+            };
+            let weight = ended_weight(&name);
+            if early.ended.insert(name) {
+                self.bytes += weight;
+            }
+        }
+    }
+
     fn forget(&mut self, name: &RowKey) {
         if let Some(known) = self.pending.remove(name) {
             self.bytes = self.bytes.saturating_sub(known.weight(name));
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a row, moved without a copy")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a row, moved without a copy"
+    )]
     fn put_out(
         &self,
         key: Bytes,
@@ -290,8 +315,15 @@ impl Prewrite {
 
     /// While the scan goes on an empty value may be a heartbeat's, and the true one may follow.
     fn may_be_fake(&self, commit: &Commit) -> bool {
-        commit.op != OpType::Delete && self.op == OpType::Put && self.value.is_empty() && commit.value.is_empty()
+        commit.op != OpType::Delete
+            && self.op == OpType::Put
+            && self.value.is_empty()
+            && commit.value.is_empty()
     }
+}
+
+fn ended_weight(name: &RowKey) -> usize {
+    size_of::<RowKey>() + name.key.len()
 }
 
 fn missing(commit: Commit) -> MissingPrewrite {

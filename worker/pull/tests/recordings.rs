@@ -1,14 +1,19 @@
 //! Feeds the recorded traffic of a real TiKV to the matcher and compares with the recorded truth.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test crate")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test crate"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use prost::Message;
-use bytes::Bytes;
 use serde_json::Value;
 use tidemark_model::{KvChange, Op, Span, Ts};
 use tidemark_proto::cdcpb::change_data_request::Request;
@@ -46,7 +51,9 @@ fn lines(name: &str) -> Vec<Value> {
     let reader: Box<dyn Read> = if plain.exists() {
         Box::new(File::open(plain).unwrap())
     } else {
-        Box::new(GzDecoder::new(File::open(scenario(name).join("truth.jsonl.gz")).unwrap()))
+        Box::new(GzDecoder::new(
+            File::open(scenario(name).join("truth.jsonl.gz")).unwrap(),
+        ))
     };
     BufReader::new(reader)
         .lines()
@@ -108,7 +115,9 @@ impl Replay {
                         self.matchers.remove(&id);
                     }
                 }
-                event::Event::ResolvedTs(ts) => self.resolved(stream, event.request_id, &[event.region_id], ts),
+                event::Event::ResolvedTs(ts) => {
+                    self.resolved(stream, event.request_id, &[event.region_id], ts)
+                }
                 event::Event::Admin(_) | event::Event::LongTxn(_) => {}
             }
         }
@@ -179,7 +188,10 @@ fn agrees(name: &str) -> Replay {
             assert_eq!(got, Some(change), "{name}: request {request} differs at {row:?}");
         }
         for row in found.keys() {
-            assert!(expected.contains_key(row), "{name}: request {request} invented {row:?}");
+            assert!(
+                expected.contains_key(row),
+                "{name}: request {request} invented {row:?}"
+            );
         }
         println!("{name}: request {request}: {} versions agree", expected.len());
     }
@@ -197,14 +209,26 @@ macro_rules! scenarios {
 }
 
 scenarios!(
-    resume, splitmerge, stucklock, stores, manyregions, pdrestart, bigtxn, filters, oldserver, tables,
+    resume,
+    splitmerge,
+    stucklock,
+    stores,
+    manyregions,
+    pdrestart,
+    bigtxn,
+    filters,
+    oldserver,
+    tables,
     silentrollback
 );
 
 #[test]
 fn mixed() {
     let replay = agrees("mixed");
-    assert!(replay.early_commits > 0, "the recording is known to hold commits that race the scan");
+    assert!(
+        replay.early_commits > 0,
+        "the recording is known to hold commits that race the scan"
+    );
 }
 
 #[test]

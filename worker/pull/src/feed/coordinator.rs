@@ -270,10 +270,7 @@ impl Coordinator {
                 };
                 self.requests.insert(id, request);
                 self.spans.insert(request, state);
-                self.locating.want(Want {
-                    request,
-                    range: span,
-                });
+                self.locating.want(Want { request, range: span });
             }
             Control::Unsubscribe { id } => self.unsubscribe(id),
             Control::Deaf { request } => self.end_span(request),
@@ -379,7 +376,12 @@ impl Coordinator {
         let request = ticket.request;
         match end {
             End::Error(error) => self.region_error(request, &hold, &range, *error),
-            End::Missing => self.retry(request, &range, Duration::ZERO, "a commit came without its prewrite"),
+            End::Missing => self.retry(
+                request,
+                &range,
+                Duration::ZERO,
+                "a commit came without its prewrite",
+            ),
             End::Asked => self.retry(request, &range, Duration::ZERO, "its range changed"),
             End::Occupied => self.retry(request, &range, Duration::ZERO, "its old subscription lingers"),
         }
@@ -439,7 +441,10 @@ impl Coordinator {
                         self.place(request, &region);
                     }
                 }
-                let free = self.spans.get(&request).map(|state| state.ranges.free_within(range));
+                let free = self
+                    .spans
+                    .get(&request)
+                    .map(|state| state.ranges.free_within(range));
                 for range in free.unwrap_or_default() {
                     self.locating.want(Want { request, range });
                 }
@@ -568,7 +573,8 @@ impl Coordinator {
         match hold.stream {
             Some(stream) => {
                 hold.releasing = true;
-                self.stores.command(stream, Command::Deregister { request, region });
+                self.stores
+                    .command(stream, Command::Deregister { request, region });
             }
             None => {
                 let ticket = Ticket {
@@ -584,7 +590,12 @@ impl Coordinator {
     }
 
     pub(super) fn hold_mut(&mut self, request: u64, start: &Bytes) -> Option<&mut Hold> {
-        self.spans.get_mut(&request)?.ranges.get_mut(start)?.holder.as_mut()
+        self.spans
+            .get_mut(&request)?
+            .ranges
+            .get_mut(start)?
+            .holder
+            .as_mut()
     }
 
     fn count(&self) {

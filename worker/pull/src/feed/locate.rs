@@ -68,7 +68,10 @@ impl Coordinator {
         if wants.is_empty() {
             return;
         }
-        let fresh = self.locating.safe_point.is_some_and(|(_, at)| at.elapsed() < SAFE_POINT_FRESH);
+        let fresh = self
+            .locating
+            .safe_point
+            .is_some_and(|(_, at)| at.elapsed() < SAFE_POINT_FRESH);
         self.locating.under_way = true;
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
@@ -191,7 +194,12 @@ impl Coordinator {
         };
         let store = leader.store_id;
         if self.heals.is_under_way(store, region.id) {
-            return self.retry(request, &range, Duration::ZERO, "its subscriptions are being made anew");
+            return self.retry(
+                request,
+                &range,
+                Duration::ZERO,
+                "its subscriptions are being made anew",
+            );
         }
         let hold = Hold {
             region: region.id,
@@ -203,7 +211,9 @@ impl Coordinator {
             initialised: false,
             releasing: false,
         };
-        let acquired = state.ranges.acquire(&range, hold, &mut state.feed.frontier.lock());
+        let acquired = state
+            .ranges
+            .acquire(&range, hold, &mut state.feed.frontier.lock());
         match acquired {
             Acquired::Held { start, .. } => {
                 state.held += 1;
@@ -214,7 +224,12 @@ impl Coordinator {
                     self.release(request, &start, "its range changed");
                 }
                 for range in free {
-                    self.retry(request, &range, Duration::ZERO, "a neighbour holds part of its region");
+                    self.retry(
+                        request,
+                        &range,
+                        Duration::ZERO,
+                        "a neighbour holds part of its region",
+                    );
                 }
             }
         }
@@ -252,7 +267,13 @@ mod tests {
             request: 1,
             range: Span::new(start, end),
         };
-        let wants = [want("a", "c"), want("b", "d"), want("d", "e"), want("g", ""), want("h", "i")];
+        let wants = [
+            want("a", "c"),
+            want("b", "d"),
+            want("d", "e"),
+            want("g", ""),
+            want("h", "i"),
+        ];
         assert_eq!(disjoint(&wants), [Span::new("a", "e"), Span::new("g", "")]);
     }
 }

@@ -76,7 +76,9 @@ pub enum PullError {
         required_version: String,
     },
     /// The region was registered twice on one stream.
-    #[error("region {region} of store {store} was registered twice: this is a bug in tidemark, please report it")]
+    #[error(
+        "region {region} of store {store} was registered twice: this is a bug in tidemark, please report it"
+    )]
     Duplicate {
         /// The store.
         store: u64,
@@ -84,7 +86,9 @@ pub enum PullError {
         region: u64,
     },
     /// History that the span still needs may be gone.
-    #[error("changes above {checkpoint} may be lost: the GC safe point is {safe_point}; start anew from a snapshot")]
+    #[error(
+        "changes above {checkpoint} may be lost: the GC safe point is {safe_point}; start anew from a snapshot"
+    )]
     Collected {
         /// Where the span stands.
         checkpoint: Ts,

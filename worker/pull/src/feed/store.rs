@@ -227,7 +227,8 @@ impl Coordinator {
         if let Some(stream) = self.stores.stream_mut(stream) {
             stream.regions += 1;
         }
-        self.stores.command(stream, Command::Register(Box::new(registration)));
+        self.stores
+            .command(stream, Command::Register(Box::new(registration)));
     }
 
     /// The stream with the fewest regions, or a new one while more are allowed.
@@ -248,7 +249,11 @@ impl Coordinator {
         let stream = Stream {
             id,
             store,
-            protocol: if single { Protocol::Single } else { Protocol::Multiplexed },
+            protocol: if single {
+                Protocol::Single
+            } else {
+                Protocol::Multiplexed
+            },
             shared: Arc::clone(&self.shared),
             commands: receiver,
             reports: self.reporter.clone(),

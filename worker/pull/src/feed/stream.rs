@@ -155,7 +155,10 @@ struct Farewell {
 impl Drop for Farewell {
     fn drop(&mut self) {
         self.shared.counters.streams.fetch_sub(1, Ordering::Relaxed);
-        let cause = self.cause.take().unwrap_or_else(|| Cause::Failed("its task panicked".to_owned()));
+        let cause = self
+            .cause
+            .take()
+            .unwrap_or_else(|| Cause::Failed("its task panicked".to_owned()));
         let stream = self.stream;
         // Nobody listens once the puller has ended.
         let _ = self.reports.send(Report::Closed { stream, cause });
@@ -258,8 +261,16 @@ async fn open(
     outgoing: mpsc::UnboundedReceiver<ChangeDataRequest>,
 ) -> Result<Streaming<ChangeDataEvent>, Cause> {
     let failed = |error: &dyn std::fmt::Display| Cause::Failed(error.to_string());
-    let address = shared.pd.store(store).await.map_err(|error| failed(&error))?.address;
-    let channel = shared.connector.channel(&address).map_err(|error| failed(&error))?;
+    let address = shared
+        .pd
+        .store(store)
+        .await
+        .map_err(|error| failed(&error))?
+        .address;
+    let channel = shared
+        .connector
+        .channel(&address)
+        .map_err(|error| failed(&error))?;
     let mut grpc = ChangeDataClient::new(channel).max_decoding_message_size(shared.config.net.max_message);
     let mut request = tonic::Request::new(UnboundedReceiverStream::new(outgoing));
     let opened = match protocol {
@@ -270,7 +281,9 @@ async fn open(
         }
         Protocol::Single => grpc.event_feed(request).await,
     };
-    opened.map(tonic::Response::into_inner).map_err(|status| cause_of(&status))
+    opened
+        .map(tonic::Response::into_inner)
+        .map_err(|status| cause_of(&status))
 }
 
 fn cause_of(status: &Status) -> Cause {
@@ -419,7 +432,11 @@ impl Running {
         let Some(feed) = self.spans.get(&request) else {
             return;
         };
-        if self.batch_span.as_ref().is_some_and(|span| span.request != request) {
+        if self
+            .batch_span
+            .as_ref()
+            .is_some_and(|span| span.request != request)
+        {
             let span = Arc::clone(&feed.span);
             self.flush().await;
             self.batch_span = Some(span);
@@ -434,14 +451,25 @@ impl Running {
         let Some(matcher) = &mut entry.matcher else {
             return;
         };
-        let before = (matcher.pending(), matcher.pending_bytes(), matcher.is_initialised());
+        let before = (
+            matcher.pending(),
+            matcher.pending_bytes(),
+            matcher.is_initialised(),
+        );
         let matched = matcher.apply(rows, &mut self.batch);
-        let after = (matcher.pending(), matcher.pending_bytes(), matcher.is_initialised());
+        let after = (
+            matcher.pending(),
+            matcher.pending_bytes(),
+            matcher.is_initialised(),
+        );
         if before != after {
             let counters = &self.shared.counters;
             // Wrapping addition of a negative difference subtracts.
             add(&counters.pending_prewrites, after.0.wrapping_sub(before.0) as u64);
-            add(&counters.pending_prewrite_bytes, after.1.wrapping_sub(before.1) as u64);
+            add(
+                &counters.pending_prewrite_bytes,
+                after.1.wrapping_sub(before.1) as u64,
+            );
         }
         if let Err(missing) = matched {
             tracing::warn!(store = self.store, region, %missing, "region is read again");
@@ -478,7 +506,8 @@ impl Running {
             return;
         };
         self.slots.clear();
-        self.slots.extend(regions.iter().filter_map(|region| feed.live.get(region)));
+        self.slots
+            .extend(regions.iter().filter_map(|region| feed.live.get(region)));
         let rose = {
             let mut frontier = feed.span.frontier.lock();
             let before = frontier.min();
@@ -566,7 +595,9 @@ impl Drop for Running {
 
 fn uncount_matcher(shared: &Shared, matcher: &Matcher) {
     let counters = &shared.counters;
-    counters.pending_prewrites.fetch_sub(matcher.pending() as u64, Ordering::Relaxed);
+    counters
+        .pending_prewrites
+        .fetch_sub(matcher.pending() as u64, Ordering::Relaxed);
     counters
         .pending_prewrite_bytes
         .fetch_sub(matcher.pending_bytes() as u64, Ordering::Relaxed);

@@ -76,7 +76,8 @@ impl Coordinator {
         if !self.stuck.asking {
             self.stuck.asking = true;
             let shared = Arc::clone(&self.shared);
-            self.tasks.spawn(async move { Done::Checked(Checked::Now(shared.pd.tso().await.ok())) });
+            self.tasks
+                .spawn(async move { Done::Checked(Checked::Now(shared.pd.tso().await.ok())) });
         }
     }
 
@@ -108,7 +109,10 @@ impl Coordinator {
                 let Some((start, piece)) = state.ranges.of_slot(slot) else {
                     continue;
                 };
-                if let Some(hold) = piece.holder.as_ref().filter(|hold| hold.initialised && !hold.releasing)
+                if let Some(hold) = piece
+                    .holder
+                    .as_ref()
+                    .filter(|hold| hold.initialised && !hold.releasing)
                     && let Some(stream) = hold.stream
                 {
                     lagging.push(Lagging {
@@ -141,7 +145,11 @@ impl Coordinator {
                 reason: SlowReason::Lagging,
                 round,
             };
-            let suspect = self.stuck.suspects.entry(region.ticket.clone()).or_insert_with(fresh);
+            let suspect = self
+                .stuck
+                .suspects
+                .entry(region.ticket.clone())
+                .or_insert_with(fresh);
             if suspect.ts != region.ts {
                 *suspect = fresh();
             }
@@ -156,7 +164,9 @@ impl Coordinator {
                 self.start_check(region, now, after);
             }
         }
-        self.stuck.suspects.retain(|_, suspect| suspect.round == round || suspect.checking);
+        self.stuck
+            .suspects
+            .retain(|_, suspect| suspect.round == round || suspect.checking);
     }
 
     fn start_check(&mut self, region: Lagging, now: Ts, window: Duration) {
@@ -202,7 +212,11 @@ impl Coordinator {
             None if sweep.found == 0 => SlowReason::StuckWithoutLock,
             None => SlowReason::Lagging,
         };
-        suspect.empty_checks = if sweep.found == 0 { suspect.empty_checks + 1 } else { 0 };
+        suspect.empty_checks = if sweep.found == 0 {
+            suspect.empty_checks + 1
+        } else {
+            0
+        };
         if suspect.empty_checks < enough {
             return;
         }
@@ -271,7 +285,11 @@ impl Coordinator {
     ) -> (SlowReason, Duration) {
         if !hold.initialised {
             let waits = hold.stream.is_none();
-            let reason = if waits { SlowReason::Waiting } else { SlowReason::Scanning };
+            let reason = if waits {
+                SlowReason::Waiting
+            } else {
+                SlowReason::Scanning
+            };
             return (reason, hold.since.elapsed());
         }
         let ticket = Ticket {

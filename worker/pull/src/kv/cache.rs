@@ -37,7 +37,8 @@ impl RegionCache {
             self.by_start.remove(&start);
         }
         let region = Arc::new(region);
-        self.by_start.insert(region.span.start.clone(), Arc::clone(&region));
+        self.by_start
+            .insert(region.span.start.clone(), Arc::clone(&region));
         region
     }
 

@@ -31,7 +31,10 @@ pub(super) struct Retry {
 
 impl Retry {
     pub(super) fn new(what: &'static str, end: Instant, seed: u64) -> Self {
-        let (min, max) = (std::time::Duration::from_millis(20), std::time::Duration::from_secs(1));
+        let (min, max) = (
+            std::time::Duration::from_millis(20),
+            std::time::Duration::from_secs(1),
+        );
         Self {
             what,
             end,

@@ -81,7 +81,9 @@ impl KvClient {
     ) -> Result<(Vec<(Bytes, Bytes)>, Option<Bytes>), KvError> {
         const WHAT: &str = "KvScan";
         let target = self.target(&span.start).await?;
-        let part = span.intersect(&target.region.span).unwrap_or_else(|| span.clone());
+        let part = span
+            .intersect(&target.region.span)
+            .unwrap_or_else(|| span.clone());
         let request = kvrpcpb::ScanRequest {
             context: Some(seen.context(target.context.clone())),
             start_key: part.start.clone(),
@@ -104,7 +106,11 @@ impl KvClient {
             _ if part.end.is_empty() => None,
             _ => Some(part.end),
         };
-        let found = answer.pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+        let found = answer
+            .pairs
+            .into_iter()
+            .map(|pair| (pair.key, pair.value))
+            .collect();
         Ok((found, next))
     }
 

@@ -57,7 +57,9 @@ impl KvClient {
             let last = locks.last().map(|lock| lock.key.clone());
             match answer.error.take() {
                 // A lock in memory only, of an async commit under way.
-                Some(KeyError { locked: Some(lock), .. }) => locks.push(lock),
+                Some(KeyError {
+                    locked: Some(lock), ..
+                }) => locks.push(lock),
                 Some(error) => {
                     return Err(KvError::Refused {
                         what: WHAT,
@@ -178,7 +180,11 @@ impl KvClient {
                 context: Some(target.context.clone()),
                 start_version: locks[0].lock_version,
                 commit_version,
-                keys: if lite { keys[from..upto].to_vec() } else { Vec::new() },
+                keys: if lite {
+                    keys[from..upto].to_vec()
+                } else {
+                    Vec::new()
+                },
                 is_txn_file: locks[0].is_txn_file,
                 ..Default::default()
             };

@@ -33,7 +33,12 @@ fn apply(matcher: &mut Matcher, rows: Vec<Row>) -> Vec<(u64, String)> {
     let mut out = Vec::new();
     matcher.apply(rows, &mut out).unwrap();
     out.into_iter()
-        .map(|change| (change.commit_ts.0, String::from_utf8(change.value.to_vec()).unwrap()))
+        .map(|change| {
+            (
+                change.commit_ts.0,
+                String::from_utf8(change.value.to_vec()).unwrap(),
+            )
+        })
         .collect()
 }
 
@@ -43,6 +48,19 @@ fn a_commit_before_its_prewrite_in_the_scan_waits_for_the_end() {
     assert!(apply(&mut matcher, vec![row(Commit, "k", 110, 120, "")]).is_empty());
     assert!(apply(&mut matcher, vec![row(Prewrite, "k", 110, 0, "v")]).is_empty());
     assert_eq!(apply(&mut matcher, vec![initialized()]), [(120, "v".to_owned())]);
+    assert_eq!((matcher.pending(), matcher.pending_bytes()), (0, 0));
+}
+
+#[test]
+fn the_scan_s_copy_of_a_lock_that_has_ended_is_not_kept() {
+    let mut matcher = matcher();
+    let rows = vec![
+        row(Prewrite, "k", 110, 0, "v"),
+        row(Commit, "k", 110, 120, ""),
+        row(Prewrite, "k", 110, 0, "v"),
+        initialized(),
+    ];
+    assert_eq!(apply(&mut matcher, rows), [(120, "v".to_owned())]);
     assert_eq!((matcher.pending(), matcher.pending_bytes()), (0, 0));
 }
 
@@ -61,7 +79,11 @@ fn a_commit_that_the_scan_has_delivered_is_dropped() {
 #[test]
 fn a_rollback_is_remembered_until_the_scan_ends() {
     let mut matcher = matcher();
-    let rows = vec![row(Rollback, "k", 110, 0, "p"), row(Prewrite, "k", 110, 0, "v"), initialized()];
+    let rows = vec![
+        row(Rollback, "k", 110, 0, "p"),
+        row(Prewrite, "k", 110, 0, "v"),
+        initialized(),
+    ];
     assert!(apply(&mut matcher, rows).is_empty());
     assert_eq!((matcher.pending(), matcher.pending_bytes()), (0, 0));
 }
@@ -70,7 +92,9 @@ fn a_rollback_is_remembered_until_the_scan_ends() {
 fn a_lone_commit_after_the_scan_is_an_error() {
     let mut matcher = matcher();
     apply(&mut matcher, vec![initialized()]);
-    let missing = matcher.apply(vec![row(Commit, "k", 110, 120, "v")], &mut Vec::new()).unwrap_err();
+    let missing = matcher
+        .apply(vec![row(Commit, "k", 110, 120, "v")], &mut Vec::new())
+        .unwrap_err();
     assert_eq!((missing.start_ts, missing.commit_ts), (Ts(110), Ts(120)));
 }
 
@@ -137,15 +161,27 @@ fn the_last_flush_wins() {
 fn flushes_that_raced_the_scan_have_the_region_read_again() {
     let mut matcher = matcher();
     // The live, later flush may come before the scan's older copy of the lock: which is newer can't be told.
-    let rows = vec![row(Prewrite, "k", 110, 0, "two"), row(Prewrite, "k", 110, 0, "one"), initialized()];
+    let rows = vec![
+        row(Prewrite, "k", 110, 0, "two"),
+        row(Prewrite, "k", 110, 0, "one"),
+        initialized(),
+    ];
     assert!(apply(&mut matcher, rows).is_empty());
-    assert!(matcher.apply(vec![row(Commit, "k", 110, 120, "")], &mut Vec::new()).is_err());
+    assert!(
+        matcher
+            .apply(vec![row(Commit, "k", 110, 120, "")], &mut Vec::new())
+            .is_err()
+    );
 }
 
 #[test]
 fn an_empty_value_is_a_value() {
     let mut matcher = matcher();
-    let rows = vec![initialized(), row(Prewrite, "k", 110, 0, ""), row(Commit, "k", 110, 120, "")];
+    let rows = vec![
+        initialized(),
+        row(Prewrite, "k", 110, 0, ""),
+        row(Commit, "k", 110, 120, ""),
+    ];
     assert_eq!(apply(&mut matcher, rows), [(120, String::new())]);
 }
 
@@ -219,7 +255,11 @@ fn history(txns: &[Txn], order: &[usize]) -> Vec<Row> {
         let (txn, number, what) = steps[key].pop().unwrap();
         ts += 10;
         let name = format!("k{key}");
-        let value = if txn.long { format!("value {number} ").repeat(30) } else { format!("value {number}") };
+        let value = if txn.long {
+            format!("value {number} ").repeat(30)
+        } else {
+            format!("value {number}")
+        };
         let short = if txn.long { String::new() } else { value.clone() };
         let start = *starts.entry(number).or_insert(ts);
         rows.push(match what {

@@ -15,7 +15,10 @@ impl PdClient {
                 "GetGCSafePoint",
                 |mut grpc| {
                     let header = header.clone();
-                    async move { grpc.get_gc_safe_point(pdpb::GetGcSafePointRequest { header }).await }
+                    async move {
+                        grpc.get_gc_safe_point(pdpb::GetGcSafePointRequest { header })
+                            .await
+                    }
                 },
                 |answer| answer.header.as_ref(),
             )

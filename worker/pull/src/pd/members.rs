@@ -152,7 +152,10 @@ impl Shared {
                     actual: cluster_id.to_string(),
                 });
             }
-            let leader = answer.leader.as_ref().and_then(|leader| leader.client_urls.first());
+            let leader = answer
+                .leader
+                .as_ref()
+                .and_then(|leader| leader.client_urls.first());
             match leader {
                 Some(url) => {
                     let channel = self.channel(url)?;

@@ -126,9 +126,15 @@ impl PdClient {
             )
             .await?;
         if answer.regions.is_empty() {
-            let leaders = answer.leaders.into_iter().map(Some).chain(std::iter::repeat(None));
+            let leaders = answer
+                .leaders
+                .into_iter()
+                .map(Some)
+                .chain(std::iter::repeat(None));
             let pairs = answer.region_metas.into_iter().zip(leaders);
-            return Ok(pairs.map(|(meta, leader)| Region::from_meta(meta, leader)).collect());
+            return Ok(pairs
+                .map(|(meta, leader)| Region::from_meta(meta, leader))
+                .collect());
         }
         Ok(read(answer.regions))
     }

@@ -43,7 +43,11 @@ impl PdClient {
                 |answer| answer.header.as_ref(),
             )
             .await?;
-        Ok(answer.stores.into_iter().filter_map(|store| read(store).ok()).collect())
+        Ok(answer
+            .stores
+            .into_iter()
+            .filter_map(|store| read(store).ok())
+            .collect())
     }
 
     /// One store, from memory if it was asked for within the last minute.

@@ -41,7 +41,12 @@ impl PdClient {
                 let gone = |_| PdError::NoLeader {
                     message: "the timestamp stream ended".to_owned(),
                 };
-                self.inner.tso.waiting.send(answer).await.map_err(|_| PdError::Deadline { what: WHAT })?;
+                self.inner
+                    .tso
+                    .waiting
+                    .send(answer)
+                    .await
+                    .map_err(|_| PdError::Deadline { what: WHAT })?;
                 result.await.map_err(gone)?
             };
             let error = match tokio::time::timeout_at(end, asked).await {
@@ -105,7 +110,9 @@ async fn stream(
     let opened = tokio::time::timeout(TRY_TIMEOUT, grpc.tso(ReceiverStream::new(receiver)));
     let mut answers = opened.await.map_err(late)?.map_err(fail)?.into_inner();
     loop {
-        let answer = tokio::time::timeout(TRY_TIMEOUT, answers.message()).await.map_err(late)?;
+        let answer = tokio::time::timeout(TRY_TIMEOUT, answers.message())
+            .await
+            .map_err(late)?;
         let answer = answer.map_err(fail)?.ok_or_else(|| fail(ended()))?;
         if let Some(error) = error::of_header(WHAT, answer.header.as_ref()) {
             return Err(error);
@@ -117,13 +124,19 @@ async fn stream(
         if physical == 0 || u64::from(answer.count) != count || logical + 1 < count {
             return Err(PdError::Refused {
                 what: WHAT,
-                message: format!("{count} timestamps were asked for, {} came: {last:?}", answer.count),
+                message: format!(
+                    "{count} timestamps were asked for, {} came: {last:?}",
+                    answer.count
+                ),
             });
         }
         for (nth, waiting) in (0..).zip(batch.drain(..)) {
             let _ = waiting.send(Ok(Ts::new(physical, logical + 1 - count + nth)));
         }
-        if tokio::time::timeout(IDLE, requests.recv_many(batch, BATCH)).await.is_err() {
+        if tokio::time::timeout(IDLE, requests.recv_many(batch, BATCH))
+            .await
+            .is_err()
+        {
             // An idle stream could die unnoticed; the next request opens a new one.
             return Ok(());
         }

@@ -18,7 +18,12 @@ fn fresh() -> (Ranges<Version>, Frontier) {
     (ranges, frontier)
 }
 
-fn hold(ranges: &mut Ranges<Version>, frontier: &mut Frontier, start: &'static str, end: &'static str) -> u32 {
+fn hold(
+    ranges: &mut Ranges<Version>,
+    frontier: &mut Frontier,
+    start: &'static str,
+    end: &'static str,
+) -> u32 {
     match ranges.acquire(&Span::new(start, end), Version(1), frontier) {
         Acquired::Held { slot, .. } => slot,
         conflict => panic!("{conflict:?}"),
@@ -52,7 +57,10 @@ fn split_parts_keep_their_ts() {
     hold(&mut ranges, &mut frontier, "f", "m");
     assert_eq!((ranges.len(), frontier.min()), (3, Ts(40)));
     let all = Span::new("a", "z");
-    assert_eq!(ranges.free_within(&all), [Span::new("a", "f"), Span::new("m", "z")]);
+    assert_eq!(
+        ranges.free_within(&all),
+        [Span::new("a", "f"), Span::new("m", "z")]
+    );
 }
 
 #[test]
@@ -63,9 +71,21 @@ fn an_older_holder_is_named_and_a_newer_one_is_not() {
     let newer = ranges.acquire(&wide, Version(2), &mut frontier);
     let parts = vec![Span::new("a", "c"), Span::new("f", "m")];
     let older = vec![Bytes::from("c")];
-    assert_eq!(newer, Acquired::Conflict { older, free: parts.clone() });
+    assert_eq!(
+        newer,
+        Acquired::Conflict {
+            older,
+            free: parts.clone()
+        }
+    );
     let stale = ranges.acquire(&wide, Version(1), &mut frontier);
-    assert_eq!(stale, Acquired::Conflict { older: Vec::new(), free: parts });
+    assert_eq!(
+        stale,
+        Acquired::Conflict {
+            older: Vec::new(),
+            free: parts
+        }
+    );
 }
 
 proptest! {

@@ -62,7 +62,8 @@ async fn after_a_merge_the_whole_goes_on_from_the_slower_part() {
     let (one, two) = (feed.registration().await, feed.registration().await);
     for request in [&one, &two] {
         feed.initialise(request).await;
-        feed.resolved(5, &[request.region_id], 200 + request.region_id * 10).await;
+        feed.resolved(5, &[request.region_id], 200 + request.region_id * 10)
+            .await;
     }
     assert!(scene.until_resolved(210).await.is_empty());
     scene.fake.set_regions(vec![(region(2, "", "", 3), 1)]);
@@ -105,9 +106,20 @@ async fn a_neighbour_whose_end_is_never_told_is_ended_by_us() {
 #[tokio::test]
 async fn the_new_leader_is_followed_without_pd() {
     let (mut scene, feed, request) = settled().await;
-    let leader = Some(metapb::Peer { id: 12, store_id: 2, ..Default::default() });
+    let leader = Some(metapb::Peer {
+        id: 12,
+        store_id: 2,
+        ..Default::default()
+    });
     let not_leader = Some(errorpb::NotLeader { region_id: 1, leader });
-    feed.error(&request, cdcpb::Error { not_leader, ..Default::default() }).await;
+    feed.error(
+        &request,
+        cdcpb::Error {
+            not_leader,
+            ..Default::default()
+        },
+    )
+    .await;
     let mut other = scene.feed().await;
     assert_eq!(other.store, 2);
     let moved = other.registration().await;
@@ -120,7 +132,11 @@ async fn two_stores_that_point_at_each_other_don_t_keep_us_spinning() {
     let point_at = |store_id| cdcpb::Error {
         not_leader: Some(errorpb::NotLeader {
             region_id: 1,
-            leader: Some(metapb::Peer { id: 1, store_id, ..Default::default() }),
+            leader: Some(metapb::Peer {
+                id: 1,
+                store_id,
+                ..Default::default()
+            }),
         }),
         ..Default::default()
     };
@@ -148,13 +164,30 @@ async fn a_region_without_a_leader_is_tried_until_it_has_one() {
 #[tokio::test]
 async fn busy_and_congested_stores_are_asked_again() {
     let (mut scene, mut feed, request) = settled().await;
-    let server_is_busy = Some(errorpb::ServerIsBusy { backoff_ms: 300, ..Default::default() });
+    let server_is_busy = Some(errorpb::ServerIsBusy {
+        backoff_ms: 300,
+        ..Default::default()
+    });
     let asked = std::time::Instant::now();
-    feed.error(&request, cdcpb::Error { server_is_busy, ..Default::default() }).await;
+    feed.error(
+        &request,
+        cdcpb::Error {
+            server_is_busy,
+            ..Default::default()
+        },
+    )
+    .await;
     let again = feed.registration().await;
     assert!(asked.elapsed().as_millis() >= 300, "TiKV's own pause is kept");
     let congested = Some(cdcpb::Congested { region_id: 1 });
-    feed.error(&again, cdcpb::Error { congested, ..Default::default() }).await;
+    feed.error(
+        &again,
+        cdcpb::Error {
+            congested,
+            ..Default::default()
+        },
+    )
+    .await;
     let third = feed.registration().await;
     assert_eq!(third.checkpoint_ts, 200);
     feed.initialise(&third).await;
@@ -172,10 +205,14 @@ async fn a_lost_stream_s_regions_go_on_from_where_each_stood() {
     let (one, two) = (feed.registration().await, feed.registration().await);
     for request in [&one, &two] {
         feed.initialise(request).await;
-        feed.resolved(5, &[request.region_id], 200 + request.region_id).await;
+        feed.resolved(5, &[request.region_id], 200 + request.region_id)
+            .await;
     }
     assert!(scene.until_resolved(201).await.is_empty());
-    feed.answers.send(Err(Status::unavailable("killed"))).await.unwrap();
+    feed.answers
+        .send(Err(Status::unavailable("killed")))
+        .await
+        .unwrap();
     drop(feed);
     let mut feed = scene.feed().await;
     let mut stood = Vec::new();
@@ -186,7 +223,10 @@ async fn a_lost_stream_s_regions_go_on_from_where_each_stood() {
     }
     stood.sort_unstable();
     // Both had been told up to their own ts, unless the second message was lost with the stream.
-    assert!(stood == [(1, 201), (2, 202)] || stood == [(1, 201), (2, 100)], "{stood:?}");
+    assert!(
+        stood == [(1, 201), (2, 202)] || stood == [(1, 201), (2, 100)],
+        "{stood:?}"
+    );
     feed.resolved(5, &[1, 2], 300).await;
     assert!(scene.until_resolved(300).await.is_empty());
 }
@@ -224,13 +264,33 @@ async fn failure(error: cdcpb::Error) -> PullError {
 
 #[tokio::test]
 async fn fatal_errors_fail_the_span_with_a_reason() {
-    let cluster_id_mismatch = Some(cdcpb::ClusterIdMismatch { current: 1, request: 77 });
-    let error = failure(cdcpb::Error { cluster_id_mismatch, ..Default::default() }).await;
-    assert_eq!(error.to_string(), "store 1 belongs to cluster 1, not to 77: check PD's endpoints");
-    let compatibility = Some(cdcpb::Compatibility { required_version: "6.2.0".into() });
-    let error = failure(cdcpb::Error { compatibility, ..Default::default() }).await;
+    let cluster_id_mismatch = Some(cdcpb::ClusterIdMismatch {
+        current: 1,
+        request: 77,
+    });
+    let error = failure(cdcpb::Error {
+        cluster_id_mismatch,
+        ..Default::default()
+    })
+    .await;
+    assert_eq!(
+        error.to_string(),
+        "store 1 belongs to cluster 1, not to 77: check PD's endpoints"
+    );
+    let compatibility = Some(cdcpb::Compatibility {
+        required_version: "6.2.0".into(),
+    });
+    let error = failure(cdcpb::Error {
+        compatibility,
+        ..Default::default()
+    })
+    .await;
     assert!(matches!(error, PullError::Incompatible { store: 1, .. }));
     let duplicate_request = Some(cdcpb::DuplicateRequest { region_id: 1 });
-    let error = failure(cdcpb::Error { duplicate_request, ..Default::default() }).await;
+    let error = failure(cdcpb::Error {
+        duplicate_request,
+        ..Default::default()
+    })
+    .await;
     assert!(matches!(error, PullError::Duplicate { store: 1, region: 1 }));
 }

@@ -22,8 +22,8 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-pub const CLUSTER: u64 = 77;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const CLUSTER: u64 = 77;
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
 type Boxed<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
@@ -38,48 +38,60 @@ macro_rules! unserved {
 }
 
 #[derive(Default)]
-pub struct State {
-    pub regions: Vec<(metapb::Region, u64)>,
-    pub stores: HashMap<u64, SocketAddr>,
-    pub next_ts: u64,
-    pub safe_point: u64,
-    pub no_batch_scan: bool,
-    pub single_streams: bool,
-    pub lock_scans: Vec<kv::ScanLockRequest>,
+pub(crate) struct State {
+    pub(crate) regions: Vec<(metapb::Region, u64)>,
+    pub(crate) stores: HashMap<u64, SocketAddr>,
+    pub(crate) next_ts: u64,
+    pub(crate) safe_point: u64,
+    pub(crate) no_batch_scan: bool,
+    pub(crate) single_streams: bool,
+    pub(crate) lock_scans: Vec<kv::ScanLockRequest>,
 }
 
 /// The cluster; clones share it.
 #[derive(Clone)]
-pub struct Fake {
-    pub state: Arc<Mutex<State>>,
-    pub endpoint: String,
+pub(crate) struct Fake {
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) endpoint: String,
     opened: mpsc::Sender<Feed>,
 }
 
 /// A change stream, from the store's side.
-pub struct Feed {
-    pub store: u64,
-    pub multiplexed: bool,
-    pub features: Option<String>,
+pub(crate) struct Feed {
+    pub(crate) store: u64,
+    pub(crate) multiplexed: bool,
+    pub(crate) features: Option<String>,
     asked: Streaming<ChangeDataRequest>,
-    pub answers: mpsc::Sender<Result<ChangeDataEvent, Status>>,
+    pub(crate) answers: mpsc::Sender<Result<ChangeDataEvent, Status>>,
 }
 
-pub fn region(id: u64, start: &str, end: &str, version: u64) -> metapb::Region {
-    let bound = |key: &str| if key.is_empty() { Bytes::new() } else { encode_key(key.as_bytes()) };
+pub(crate) fn region(id: u64, start: &str, end: &str, version: u64) -> metapb::Region {
+    let bound = |key: &str| {
+        if key.is_empty() {
+            Bytes::new()
+        } else {
+            encode_key(key.as_bytes())
+        }
+    };
     metapb::Region {
         id,
         start_key: bound(start),
         end_key: bound(end),
         region_epoch: Some(metapb::RegionEpoch { conf_ver: 1, version }),
-        peers: (1..=2).map(|store_id| metapb::Peer { id: id * 10 + store_id, store_id, ..Default::default() }).collect(),
+        peers: (1..=2)
+            .map(|store_id| metapb::Peer {
+                id: id * 10 + store_id,
+                store_id,
+                ..Default::default()
+            })
+            .collect(),
         ..Default::default()
     }
 }
 
 impl Fake {
     /// Two stores, and a region for all keys led by store 1. The second part gives the streams that are opened.
-    pub async fn start() -> (Self, mpsc::Receiver<Feed>) {
+    pub(crate) async fn start() -> (Self, mpsc::Receiver<Feed>) {
         let (opened, feeds) = mpsc::channel(64);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self {
@@ -96,8 +108,14 @@ impl Fake {
         tokio::spawn(pd.serve_with_incoming(TcpListenerStream::new(listener)));
         for id in 1..=2 {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            fake.state.lock().stores.insert(id, listener.local_addr().unwrap());
-            let store = Store { id, fake: fake.clone() };
+            fake.state
+                .lock()
+                .stores
+                .insert(id, listener.local_addr().unwrap());
+            let store = Store {
+                id,
+                fake: fake.clone(),
+            };
             let server = tonic::transport::Server::builder()
                 .add_service(ChangeDataServer::new(store.clone()).max_encoding_message_size(usize::MAX))
                 .add_service(TikvServer::new(store));
@@ -106,15 +124,18 @@ impl Fake {
         (fake, feeds)
     }
 
-    pub fn set_regions(&self, regions: Vec<(metapb::Region, u64)>) {
+    pub(crate) fn set_regions(&self, regions: Vec<(metapb::Region, u64)>) {
         self.state.lock().regions = regions;
     }
 
     fn header(&self) -> Option<pdpb::ResponseHeader> {
-        Some(pdpb::ResponseHeader { cluster_id: CLUSTER, error: None })
+        Some(pdpb::ResponseHeader {
+            cluster_id: CLUSTER,
+            error: None,
+        })
     }
 
-    fn found(&self, start: &[u8], end: &[u8]) -> Vec<pdpb::Region> {
+    fn found(&self, start: &[u8], end: &[u8], limit: usize) -> Vec<pdpb::Region> {
         let state = self.state.lock();
         let overlaps = |region: &metapb::Region| {
             (region.end_key.is_empty() || region.end_key[..] > *start)
@@ -124,6 +145,7 @@ impl Fake {
             .regions
             .iter()
             .filter(|(region, _)| overlaps(region))
+            .take(limit)
             .map(|(region, leader)| pdpb::Region {
                 leader: region.peers.iter().find(|peer| peer.store_id == *leader).cloned(),
                 region: Some(region.clone()),
@@ -144,7 +166,10 @@ impl Pd for Fake {
         'a: 'b,
     {
         Box::pin(async {
-            let member = pdpb::Member { client_urls: vec![self.endpoint.clone()], ..Default::default() };
+            let member = pdpb::Member {
+                client_urls: vec![self.endpoint.clone()],
+                ..Default::default()
+            };
             Ok(Response::new(pdpb::GetMembersResponse {
                 header: self.header(),
                 members: vec![member.clone()],
@@ -195,15 +220,20 @@ impl Pd for Fake {
             if self.state.lock().no_batch_scan {
                 return Err(Status::unimplemented("BatchScanRegions"));
             }
+            let request = request.into_inner();
+            let limit = usize::try_from(request.limit).unwrap();
             let mut regions: Vec<pdpb::Region> = Vec::new();
-            for range in request.into_inner().ranges {
-                for region in self.found(&range.start_key, &range.end_key) {
-                    if !regions.contains(&region) {
+            for range in request.ranges {
+                for region in self.found(&range.start_key, &range.end_key, limit - regions.len()) {
+                    if regions.last() != Some(&region) {
                         regions.push(region);
                     }
                 }
             }
-            Ok(Response::new(pdpb::BatchScanRegionsResponse { header: self.header(), regions }))
+            Ok(Response::new(pdpb::BatchScanRegionsResponse {
+                header: self.header(),
+                regions,
+            }))
         })
     }
 
@@ -216,7 +246,8 @@ impl Pd for Fake {
     {
         Box::pin(async move {
             let request = request.into_inner();
-            let regions = self.found(&request.start_key, &request.end_key);
+            let limit = usize::try_from(request.limit).unwrap();
+            let regions = self.found(&request.start_key, &request.end_key, limit);
             Ok(Response::new(pdpb::ScanRegionsResponse {
                 header: self.header(),
                 regions,
@@ -234,7 +265,7 @@ impl Pd for Fake {
     {
         Box::pin(async move {
             let key = request.into_inner().region_key;
-            let found = self.found(&key, &[&key[..], &[0]].concat()).into_iter().next();
+            let found = self.found(&key, &[&key[..], &[0]].concat(), 1).into_iter().next();
             let (region, leader) = found.map_or((None, None), |found| (found.region, found.leader));
             Ok(Response::new(pdpb::GetRegionResponse {
                 header: self.header(),
@@ -245,15 +276,25 @@ impl Pd for Fake {
         })
     }
 
-    fn get_store<'a, 'b>(&'a self, request: Request<pdpb::GetStoreRequest>) -> Answer<'b, pdpb::GetStoreResponse>
+    fn get_store<'a, 'b>(
+        &'a self,
+        request: Request<pdpb::GetStoreRequest>,
+    ) -> Answer<'b, pdpb::GetStoreResponse>
     where
         'a: 'b,
     {
         Box::pin(async move {
             let id = request.into_inner().store_id;
             let address = self.state.lock().stores.get(&id).map(ToString::to_string);
-            let store = address.map(|address| metapb::Store { id, address, ..Default::default() });
-            Ok(Response::new(pdpb::GetStoreResponse { header: self.header(), store }))
+            let store = address.map(|address| metapb::Store {
+                id,
+                address,
+                ..Default::default()
+            });
+            Ok(Response::new(pdpb::GetStoreResponse {
+                header: self.header(),
+                store,
+            }))
         })
     }
 
@@ -266,7 +307,10 @@ impl Pd for Fake {
     {
         Box::pin(async {
             let safe_point = self.state.lock().safe_point;
-            Ok(Response::new(pdpb::GetGcSafePointResponse { header: self.header(), safe_point }))
+            Ok(Response::new(pdpb::GetGcSafePointResponse {
+                header: self.header(),
+                safe_point,
+            }))
         })
     }
 
@@ -304,8 +348,18 @@ impl Store {
         let features = request.metadata().get("features");
         let features = features.map(|features| features.to_str().unwrap().to_owned());
         let (answers, outgoing) = mpsc::channel(1);
-        let feed = Feed { store: self.id, multiplexed, features, asked: request.into_inner(), answers };
-        self.fake.opened.send(feed).await.map_err(|_| Status::unavailable("the test is over"))?;
+        let feed = Feed {
+            store: self.id,
+            multiplexed,
+            features,
+            asked: request.into_inner(),
+            answers,
+        };
+        self.fake
+            .opened
+            .send(feed)
+            .await
+            .map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 }
@@ -343,7 +397,10 @@ impl ChangeData for Store {
 impl Tikv for Store {
     type BatchCommandsStream = Boxed<tikvpb::BatchCommandsResponse>;
 
-    fn kv_scan_lock<'a, 'b>(&'a self, request: Request<kv::ScanLockRequest>) -> Answer<'b, kv::ScanLockResponse>
+    fn kv_scan_lock<'a, 'b>(
+        &'a self,
+        request: Request<kv::ScanLockRequest>,
+    ) -> Answer<'b, kv::ScanLockResponse>
     where
         'a: 'b,
     {
@@ -392,37 +449,45 @@ impl Tikv for Store {
 
 impl Feed {
     /// The next registration or deregistration.
-    pub async fn request(&mut self) -> ChangeDataRequest {
+    pub(crate) async fn request(&mut self) -> ChangeDataRequest {
         let asked = tokio::time::timeout(PATIENCE, self.asked.message()).await;
-        asked.expect("a request in time").unwrap().expect("the stream goes on")
+        asked
+            .expect("a request in time")
+            .unwrap()
+            .expect("the stream goes on")
     }
 
-    pub async fn registration(&mut self) -> ChangeDataRequest {
+    pub(crate) async fn registration(&mut self) -> ChangeDataRequest {
         let request = self.request().await;
         assert!(matches!(request.request, Some(Asked::Register(_))), "{request:?}");
         request
     }
 
-    pub async fn deregistration(&mut self) -> ChangeDataRequest {
+    pub(crate) async fn deregistration(&mut self) -> ChangeDataRequest {
         let request = self.request().await;
-        assert!(matches!(request.request, Some(Asked::Deregister(_))), "{request:?}");
+        assert!(
+            matches!(request.request, Some(Asked::Deregister(_))),
+            "{request:?}"
+        );
         request
     }
 
     /// Fails if anything is asked within the time.
-    pub async fn stays_quiet(&mut self, time: Duration) {
+    pub(crate) async fn stays_quiet(&mut self, time: Duration) {
         if let Ok(request) = tokio::time::timeout(time, self.asked.message()).await {
             panic!("nothing should be asked, but it was {request:?}");
         }
     }
 
     /// Waits until the client has ended the stream.
-    pub async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         let wait = async { while let Ok(Some(_)) = self.asked.message().await {} };
-        tokio::time::timeout(PATIENCE, wait).await.expect("the stream ends in time");
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("the stream ends in time");
     }
 
-    async fn send(&self, message: ChangeDataEvent) {
+    pub(crate) async fn send(&self, message: ChangeDataEvent) {
         self.answers.send(Ok(message)).await.expect("the client listens");
     }
 
@@ -433,33 +498,58 @@ impl Feed {
             event: Some(event),
             ..Default::default()
         };
-        self.send(ChangeDataEvent { events: vec![event], resolved_ts: None }).await;
+        self.send(ChangeDataEvent {
+            events: vec![event],
+            resolved_ts: None,
+        })
+        .await;
     }
 
-    pub async fn rows(&self, to: &ChangeDataRequest, entries: Vec<event::Row>) {
-        self.event(to, event::Event::Entries(event::Entries { entries })).await;
+    pub(crate) async fn rows(&self, to: &ChangeDataRequest, entries: Vec<event::Row>) {
+        self.event(to, event::Event::Entries(event::Entries { entries }))
+            .await;
     }
 
-    pub async fn initialise(&self, to: &ChangeDataRequest) {
-        let row = event::Row { r#type: event::LogType::Initialized.into(), ..Default::default() };
+    pub(crate) async fn initialise(&self, to: &ChangeDataRequest) {
+        let row = event::Row {
+            r#type: event::LogType::Initialized.into(),
+            ..Default::default()
+        };
         self.rows(to, vec![row]).await;
     }
 
-    pub async fn error(&self, to: &ChangeDataRequest, error: cdcpb::Error) {
+    pub(crate) async fn error(&self, to: &ChangeDataRequest, error: cdcpb::Error) {
         self.event(to, event::Event::Error(error)).await;
     }
 
-    pub async fn not_found(&self, to: &ChangeDataRequest) {
-        let region_not_found = Some(tidemark_proto::errorpb::RegionNotFound { region_id: to.region_id });
-        self.error(to, cdcpb::Error { region_not_found, ..Default::default() }).await;
+    pub(crate) async fn not_found(&self, to: &ChangeDataRequest) {
+        let region_not_found = Some(tidemark_proto::errorpb::RegionNotFound {
+            region_id: to.region_id,
+        });
+        self.error(
+            to,
+            cdcpb::Error {
+                region_not_found,
+                ..Default::default()
+            },
+        )
+        .await;
     }
 
-    pub async fn resolved(&self, request_id: u64, regions: &[u64], ts: u64) {
-        let resolved = ResolvedTs { regions: regions.to_vec(), ts, request_id };
-        self.send(ChangeDataEvent { events: Vec::new(), resolved_ts: Some(resolved) }).await;
+    pub(crate) async fn resolved(&self, request_id: u64, regions: &[u64], ts: u64) {
+        let resolved = ResolvedTs {
+            regions: regions.to_vec(),
+            ts,
+            request_id,
+        };
+        self.send(ChangeDataEvent {
+            events: Vec::new(),
+            resolved_ts: Some(resolved),
+        })
+        .await;
     }
 
-    pub async fn old_resolved(&self, to: &ChangeDataRequest, ts: u64) {
+    pub(crate) async fn old_resolved(&self, to: &ChangeDataRequest, ts: u64) {
         self.event(to, event::Event::ResolvedTs(ts)).await;
     }
 }

@@ -15,7 +15,10 @@ async fn changes_come_before_the_resolved_ts_that_covers_them() {
     let mut feed = scene.feed().await;
     assert!(feed.multiplexed && feed.features.as_deref() == Some("stream-multiplexing"));
     let request = feed.registration().await;
-    assert_eq!((request.request_id, request.checkpoint_ts, request.region_id), (5, 100, 1));
+    assert_eq!(
+        (request.request_id, request.checkpoint_ts, request.region_id),
+        (5, 100, 1)
+    );
     assert_eq!(&decode_bound(&request.start_key)[..], b"a");
     assert_eq!(&decode_bound(&request.end_key)[..], b"z");
     assert!(request.header.as_ref().unwrap().cluster_id == crate::CLUSTER && request.extra_op == 1);
@@ -35,7 +38,10 @@ async fn changes_come_before_the_resolved_ts_that_covers_them() {
     feed.resolved(5, &[1], 160).await;
     assert!(scene.until_resolved(160).await.is_empty());
     let stats = scene.puller.stats();
-    assert_eq!((stats.spans, stats.regions, stats.initialised, stats.streams), (1, 1, 1, 1));
+    assert_eq!(
+        (stats.spans, stats.regions, stats.initialised, stats.streams),
+        (1, 1, 1, 1)
+    );
     assert_eq!((stats.changes, stats.pending_prewrites), (2, 0));
 }
 
@@ -75,13 +81,18 @@ async fn no_resolved_ts_counts_before_a_region_is_initialised() {
 #[tokio::test]
 async fn two_spans_share_a_stream() {
     let mut scene = Scene::new(quick(), |_| {}).await;
-    scene.puller.subscribe(SpanId(6), Span::new("x", "zz"), Ts(200), scene.sender.clone());
+    scene
+        .puller
+        .subscribe(SpanId(6), Span::new("x", "zz"), Ts(200), scene.sender.clone());
     let mut feed = scene.feed().await;
     let (mut first, mut second) = (feed.registration().await, feed.registration().await);
     if first.request_id == 6 {
         std::mem::swap(&mut first, &mut second);
     }
-    assert_eq!((second.request_id, second.checkpoint_ts, second.region_id), (6, 200, 1));
+    assert_eq!(
+        (second.request_id, second.checkpoint_ts, second.region_id),
+        (6, 200, 1)
+    );
     for request in [&first, &second] {
         feed.initialise(request).await;
     }
@@ -109,7 +120,9 @@ async fn two_spans_share_a_stream() {
     feed.resolved(5, &[1], 450).await;
     assert!(scene.until_resolved(450).await.is_empty());
     // The id may come back, under another request id: late answers can't be mistaken.
-    scene.puller.subscribe(SpanId(6), Span::new("x", "zz"), Ts(400), scene.sender.clone());
+    scene
+        .puller
+        .subscribe(SpanId(6), Span::new("x", "zz"), Ts(400), scene.sender.clone());
     let again = feed.registration().await;
     assert!(again.request_id != 6 && again.checkpoint_ts == 400);
 }
@@ -122,12 +135,18 @@ async fn an_old_store_gets_one_stream_per_span() {
         state.no_batch_scan = true;
     })
     .await;
-    scene.puller.subscribe(SpanId(6), Span::new("x", "zz"), Ts(200), scene.sender.clone());
+    scene
+        .puller
+        .subscribe(SpanId(6), Span::new("x", "zz"), Ts(200), scene.sender.clone());
     let (mut one, mut two) = (scene.feed().await, scene.feed().await);
     let (first, second) = (one.registration().await, two.registration().await);
     assert_ne!(first.request_id, second.request_id);
     assert!(!one.multiplexed && !two.multiplexed && one.features.is_none());
-    let (mine, to) = if first.request_id == 5 { (&one, &first) } else { (&two, &second) };
+    let (mine, to) = if first.request_id == 5 {
+        (&one, &first)
+    } else {
+        (&two, &second)
+    };
     mine.initialise(to).await;
     mine.rows(to, vec![row(Committed, "b", 110, 120)]).await;
     // Without multiplexing the request id is left out.
@@ -140,7 +159,10 @@ async fn an_old_store_gets_one_stream_per_span() {
 
 #[tokio::test]
 async fn a_slow_consumer_stops_the_reading() {
-    let config = PullConfig { budget_bytes: 1 << 20, ..quick() };
+    let config = PullConfig {
+        budget_bytes: 1 << 20,
+        ..quick()
+    };
     let mut scene = Scene::new(config, |_| {}).await;
     let mut feed = scene.feed().await;
     let request = feed.registration().await;
@@ -182,7 +204,10 @@ async fn a_slow_consumer_stops_the_reading() {
 
 #[tokio::test]
 async fn scans_wait_for_admission() {
-    let config = PullConfig { scans_per_store: 1, ..quick() };
+    let config = PullConfig {
+        scans_per_store: 1,
+        ..quick()
+    };
     let mut scene = Scene::new(config, |fake| {
         fake.set_regions(vec![(region(1, "", "m", 1), 1), (region(2, "m", "", 1), 1)]);
     })
@@ -205,7 +230,14 @@ async fn scans_wait_for_admission() {
 async fn a_span_whose_history_is_collected_fails() {
     let mut scene = Scene::new(quick(), |fake| fake.state.lock().safe_point = 101).await;
     match scene.event().await {
-        PullEvent::Failed { span: SpanId(5), error: PullError::Collected { checkpoint, safe_point } } => {
+        PullEvent::Failed {
+            span: SpanId(5),
+            error:
+                PullError::Collected {
+                    checkpoint,
+                    safe_point,
+                },
+        } => {
             assert_eq!((checkpoint, safe_point), (Ts(100), Ts(101)));
         }
         other => panic!("{other:?}"),
@@ -231,7 +263,10 @@ async fn a_consumer_that_has_gone_ends_its_span() {
     feed.initialise(&request).await;
     let (_, empty) = tokio::sync::mpsc::channel(1);
     drop(std::mem::replace(&mut scene.events, empty));
-    drop(std::mem::replace(&mut scene.sender, tokio::sync::mpsc::channel(1).0));
+    drop(std::mem::replace(
+        &mut scene.sender,
+        tokio::sync::mpsc::channel(1).0,
+    ));
     feed.rows(&request, vec![row(Committed, "b", 110, 120)]).await;
     let gone = feed.deregistration().await;
     assert_eq!((gone.request_id, gone.region_id), (5, 0));

@@ -10,11 +10,16 @@ use crate::{Scene, quick};
 
 #[tokio::test]
 async fn a_region_stuck_without_a_lock_ends_all_subscriptions_before_it_begins_one() {
-    let config = PullConfig { streams_per_store: 2, ..quick() };
+    let config = PullConfig {
+        streams_per_store: 2,
+        ..quick()
+    };
     let mut scene = Scene::new(config, |_| {}).await;
     let mut one = scene.feed().await;
     let first = one.registration().await;
-    scene.puller.subscribe(SpanId(6), Span::new("b", "c"), Ts(100), scene.sender.clone());
+    scene
+        .puller
+        .subscribe(SpanId(6), Span::new("b", "c"), Ts(100), scene.sender.clone());
     let mut two = scene.feed().await;
     let second = two.registration().await;
     one.initialise(&first).await;
@@ -39,7 +44,12 @@ async fn a_region_stuck_without_a_lock_ends_all_subscriptions_before_it_begins_o
     assert_eq!((requests, a.checkpoint_ts, b.checkpoint_ts), ([5, 6], 200, 200));
     assert!(scene.puller.stats().heals >= 1);
     let scans = scene.fake.state.lock().lock_scans.clone();
-    assert!(scans.len() >= 2 && scans.iter().all(|scan| scan.start_key >= "a" && scan.max_version > 200));
+    assert!(
+        scans.len() >= 2
+            && scans
+                .iter()
+                .all(|scan| scan.start_key >= "a" && scan.max_version > 200)
+    );
 }
 
 #[tokio::test]

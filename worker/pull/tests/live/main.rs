@@ -1,5 +1,10 @@
 //! Puller, PD client and reads against the embedded cluster.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test crate")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test crate"
+)]
 
 mod pd;
 mod reads;
@@ -13,20 +18,25 @@ use tidemark_pull::{PdClient, PullConfig};
 use tidemark_workload::client::{Outcome, Pd, Stores, Transaction, TransactionKind};
 
 /// Longest wait for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub async fn pd(cluster: &Cluster) -> PdClient {
-    PdClient::connect(&cluster.pd_endpoints(), None, Some(cluster.cluster_id()), PATIENCE)
-        .await
-        .unwrap()
+pub(crate) async fn pd(cluster: &Cluster) -> PdClient {
+    PdClient::connect(
+        &cluster.pd_endpoints(),
+        None,
+        Some(cluster.cluster_id()),
+        PATIENCE,
+    )
+    .await
+    .unwrap()
 }
 
-pub async fn stores(cluster: &Cluster) -> Stores {
+pub(crate) async fn stores(cluster: &Cluster) -> Stores {
     Stores::new(Pd::connect(&cluster.pd_endpoints()).await.unwrap())
 }
 
 /// Stuck regions are noticed fast.
-pub fn quick() -> PullConfig {
+pub(crate) fn quick() -> PullConfig {
     PullConfig {
         store_pause: Duration::from_millis(100),
         stuck_tick: Duration::from_millis(100),
@@ -37,10 +47,16 @@ pub fn quick() -> PullConfig {
     }
 }
 
-pub async fn put(stores: &Stores, key: &str, value: &str) -> u64 {
-    let mut txn = Transaction::begin(stores, TransactionKind::default()).await.unwrap();
+pub(crate) async fn put(stores: &Stores, key: &str, value: &str) -> u64 {
+    let mut txn = Transaction::begin(stores, TransactionKind::default())
+        .await
+        .unwrap();
     txn.put(key.to_owned(), value.to_owned());
-    match txn.finish(tidemark_workload::client::Ending::Commit).await.unwrap() {
+    match txn
+        .finish(tidemark_workload::client::Ending::Commit)
+        .await
+        .unwrap()
+    {
         Outcome::Committed(ts) => ts,
         Outcome::RolledBack(why) => panic!("{why}"),
     }

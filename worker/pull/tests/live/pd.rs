@@ -13,10 +13,15 @@ use crate::{PATIENCE, pd};
 async fn another_cluster_is_refused() {
     let cluster = Cluster::start(ClusterConfig::default()).await.unwrap();
     let wrong = cluster.cluster_id() + 1;
-    let error = PdClient::connect(&cluster.pd_endpoints(), None, Some(wrong), PATIENCE).await.unwrap_err();
+    let error = PdClient::connect(&cluster.pd_endpoints(), None, Some(wrong), PATIENCE)
+        .await
+        .unwrap_err();
     match error {
         PdError::WrongCluster { expected, actual } => {
-            assert_eq!((expected, actual), (wrong.to_string(), cluster.cluster_id().to_string()));
+            assert_eq!(
+                (expected, actual),
+                (wrong.to_string(), cluster.cluster_id().to_string())
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -25,9 +30,14 @@ async fn another_cluster_is_refused() {
 #[tokio::test]
 async fn an_unreachable_pd_is_named() {
     let gone = ["http://127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()];
-    let error = PdClient::connect(&gone, None, None, Duration::from_millis(500)).await.unwrap_err();
+    let error = PdClient::connect(&gone, None, None, Duration::from_millis(500))
+        .await
+        .unwrap_err();
     assert!(matches!(&error, PdError::Unreachable { .. }), "{error:?}");
-    assert!(error.to_string().contains("http://127.0.0.1:1, 127.0.0.1:2"), "{error}");
+    assert!(
+        error.to_string().contains("http://127.0.0.1:1, 127.0.0.1:2"),
+        "{error}"
+    );
     assert!(matches!(
         PdClient::connect(&[], None, None, PATIENCE).await.unwrap_err(),
         PdError::NoEndpoint
@@ -45,7 +55,12 @@ async fn one_live_endpoint_is_enough() {
 
 #[tokio::test]
 async fn timestamps_are_unique_and_rise_also_across_leaders() {
-    let cluster = Cluster::start(ClusterConfig { pd_members: 3, ..Default::default() }).await.unwrap();
+    let cluster = Cluster::start(ClusterConfig {
+        pd_members: 3,
+        ..Default::default()
+    })
+    .await
+    .unwrap();
     let pd = pd(&cluster).await;
     let mut all = HashSet::new();
     let mut highest = Ts::ZERO;
@@ -80,18 +95,33 @@ async fn regions_and_stores_are_found() {
     let cluster = Cluster::start(config).await.unwrap();
     let pd = pd(&cluster).await;
     let stores = pd.stores().await.unwrap();
-    assert_eq!(stores.iter().map(|store| store.id).collect::<Vec<_>>(), cluster.stores());
-    assert_eq!(pd.store(1).await.unwrap().address, cluster.store_address(1).unwrap());
+    assert_eq!(
+        stores.iter().map(|store| store.id).collect::<Vec<_>>(),
+        cluster.stores()
+    );
+    assert_eq!(
+        pd.store(1).await.unwrap().address,
+        cluster.store_address(1).unwrap()
+    );
     assert!(pd.store(99).await.is_err());
-    let found = pd.regions(&[Span::new("a", "b"), Span::new("h", "n")], 0).await.unwrap();
+    let found = pd
+        .regions(&[Span::new("a", "b"), Span::new("h", "n")], 0)
+        .await
+        .unwrap();
     let starts: Vec<_> = found.iter().map(|region| region.span.start.clone()).collect();
     assert_eq!(starts, ["", "g", "m"]);
-    let limited = pd.regions(&[Span::new("a", "b"), Span::new("h", "n")], 2).await.unwrap();
+    let limited = pd
+        .regions(&[Span::new("a", "b"), Span::new("h", "n")], 2)
+        .await
+        .unwrap();
     assert_eq!(limited.len(), 2);
     let all = pd.regions(&[Span::new("", "")], 0).await.unwrap();
     assert!(all.windows(2).all(|pair| pair[0].span.end == pair[1].span.start));
     assert!(all.first().unwrap().span.start.is_empty() && all.last().unwrap().span.end.is_empty());
-    assert_eq!(pd.region_of(b"h").await.unwrap().unwrap().id, cluster.region_of(b"h"));
+    assert_eq!(
+        pd.region_of(b"h").await.unwrap().unwrap().id,
+        cluster.region_of(b"h")
+    );
 }
 
 #[tokio::test]
@@ -99,7 +129,10 @@ async fn a_service_safe_point_holds_history_and_says_when_it_comes_too_late() {
     let cluster = Cluster::start(ClusterConfig::default()).await.unwrap();
     let pd = pd(&cluster).await;
     let mine = pd.tso().await.unwrap();
-    let least = pd.set_service_safe_point("feed-1", Duration::from_secs(3600), mine).await.unwrap();
+    let least = pd
+        .set_service_safe_point("feed-1", Duration::from_secs(3600), mine)
+        .await
+        .unwrap();
     assert!(least <= mine);
     let later = pd.tso().await.unwrap();
     cluster.advance_gc_safe_point(later);
@@ -108,6 +141,9 @@ async fn a_service_safe_point_holds_history_and_says_when_it_comes_too_late() {
     pd.delete_service_safe_point("feed-1").await.unwrap();
     cluster.advance_gc_safe_point(later);
     assert_eq!(pd.gc_safe_point().await.unwrap(), later);
-    let least = pd.set_service_safe_point("feed-2", Duration::from_secs(3600), mine).await.unwrap();
+    let least = pd
+        .set_service_safe_point("feed-2", Duration::from_secs(3600), mine)
+        .await
+        .unwrap();
     assert!(least > mine, "the caller can see that history is gone");
 }

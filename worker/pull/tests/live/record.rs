@@ -23,7 +23,7 @@ struct Seen {
 }
 
 /// One span's consumer.
-pub struct Record {
+pub(crate) struct Record {
     span: Span,
     checkpoint: Ts,
     seen: Arc<Mutex<Seen>>,
@@ -31,7 +31,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(puller: &Puller, id: u64, span: Span, checkpoint: Ts) -> Self {
+    pub(crate) fn new(puller: &Puller, id: u64, span: Span, checkpoint: Ts) -> Self {
         let (sender, mut events) = mpsc::channel(16);
         puller.subscribe(SpanId(id), span.clone(), checkpoint, sender);
         let seen: Arc<Mutex<Seen>> = Arc::default();
@@ -59,19 +59,24 @@ impl Record {
                 }
             }
         });
-        Self { span, checkpoint, seen, task }
+        Self {
+            span,
+            checkpoint,
+            seen,
+            task,
+        }
     }
 
-    pub fn resolved(&self) -> Ts {
+    pub(crate) fn resolved(&self) -> Ts {
         self.seen.lock().resolved
     }
 
-    pub fn repeated(&self) -> usize {
+    pub(crate) fn repeated(&self) -> usize {
         self.seen.lock().repeated
     }
 
     /// Waits until everything up to `ts` has come.
-    pub async fn reaches(&self, ts: Ts) {
+    pub(crate) async fn reaches(&self, ts: Ts) {
         let wait = async {
             while self.resolved() < ts {
                 assert!(!self.task.is_finished(), "the consumer has failed");
@@ -79,12 +84,15 @@ impl Record {
             }
         };
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("resolved ts stands at {} and does not reach {ts}", self.resolved());
+            panic!(
+                "resolved ts stands at {} and does not reach {ts}",
+                self.resolved()
+            );
         }
     }
 
     /// Compares with what the cluster holds, up to the resolved ts; gives the number of versions.
-    pub async fn agrees(&self, stores: &Stores, keys: &[String]) -> usize {
+    pub(crate) async fn agrees(&self, stores: &Stores, keys: &[String]) -> usize {
         let upto = self.resolved();
         let mut expected = Versions::new();
         for key in keys.iter().filter(|key| self.span.contains(key.as_bytes())) {

@@ -1,7 +1,7 @@
 //! Nothing is lost, invented or late, whatever happens to regions, stores and locks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -15,6 +15,8 @@ use crate::record::Record;
 use crate::{PATIENCE, pd, put, quick, stores};
 
 const KEYS: usize = 60;
+/// Transactions that make a run mean something.
+const ENOUGH: usize = 150;
 
 fn keys() -> Vec<String> {
     (0..KEYS).map(|nth| format!("k{nth:02}")).collect()
@@ -33,9 +35,8 @@ async fn three_stores(seed: u64) -> Cluster {
 }
 
 /// Writes transactions of every kind until told to stop.
-async fn write(stores: Stores, seed: u64, stop: Arc<AtomicBool>) -> usize {
+async fn write(stores: Stores, seed: u64, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut written = 0;
     while !stop.load(Ordering::Relaxed) {
         let commit = match rng.random_range(0..3) {
             0 => CommitKind::TwoPhase,
@@ -43,7 +44,11 @@ async fn write(stores: Stores, seed: u64, stop: Arc<AtomicBool>) -> usize {
             _ => CommitKind::OnePhase,
         };
         let pessimistic = rng.random_bool(0.3);
-        let kind = TransactionKind { commit, pessimistic, lock_ttl_ms: 1000 };
+        let kind = TransactionKind {
+            commit,
+            pessimistic,
+            lock_ttl_ms: 1000,
+        };
         let Ok(mut txn) = Transaction::begin(&stores, kind).await else {
             continue;
         };
@@ -52,15 +57,18 @@ async fn write(stores: Stores, seed: u64, stop: Arc<AtomicBool>) -> usize {
             if rng.random_bool(0.15) {
                 txn.delete(key);
             } else {
-                txn.put(key, vec![b'a' + (written % 26) as u8; rng.random_range(1..600)]);
+                txn.put(key, vec![rng.random_range(b'a'..b'z'); rng.random_range(1..600)]);
             }
         }
-        let ending = if rng.random_bool(0.1) { Ending::RollBack } else { Ending::Commit };
+        let ending = if rng.random_bool(0.1) {
+            Ending::RollBack
+        } else {
+            Ending::Commit
+        };
         // Conflicts and stores that have gone are part of the trouble.
-        written += usize::from(txn.finish(ending).await.is_ok());
+        done.fetch_add(usize::from(txn.finish(ending).await.is_ok()), Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    written
 }
 
 /// Runs writers against a puller of two spans while `trouble` happens, then compares.
@@ -79,23 +87,40 @@ where
     let puller = Puller::new(pd.clone(), PullConfig { seed, ..quick() });
     let low = Record::new(&puller, 1, Span::new("k", "k33"), checkpoint);
     let high = Record::new(&puller, 2, Span::new("k33", "l"), checkpoint);
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let writers: Vec<_> = (0..3)
-        .map(|nth| tokio::spawn(write(client.clone(), seed * 10 + nth, Arc::clone(&stop))))
+        .map(|nth| {
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            tokio::spawn(write(client.clone(), seed * 10 + nth, stop, done))
+        })
         .collect();
     trouble(cluster.clone(), StdRng::seed_from_u64(seed)).await;
+    let enough = async {
+        while done.load(Ordering::Relaxed) < ENOUGH {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, enough)
+        .await
+        .expect("enough is written in time");
     stop.store(true, Ordering::Relaxed);
-    let mut written = 0;
     for writer in writers {
-        written += tokio::time::timeout(PATIENCE, writer).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, writer).await.unwrap().unwrap();
     }
+    let written = done.load(Ordering::Relaxed);
     let end = pd.tso().await.unwrap();
     low.reaches(end).await;
     high.reaches(end).await;
     let versions = low.agrees(&client, &keys()).await + high.agrees(&client, &keys()).await;
     let repeated = low.repeated() + high.repeated();
-    println!("{written} transactions, {versions} versions, {repeated} repeated, {:?}", puller.stats());
-    assert!(versions > 50, "too little was written to mean anything: {versions}");
+    println!(
+        "{written} transactions, {versions} versions, {repeated} repeated, {:?}",
+        puller.stats()
+    );
+    assert!(
+        versions > 50,
+        "too little was written to mean anything: {versions}"
+    );
     tokio::time::timeout(PATIENCE, puller.shutdown()).await.unwrap();
 }
 
@@ -112,7 +137,10 @@ fn merge_somewhere(cluster: &Cluster, rng: &mut StdRng) {
     let one = cluster.region_of(format!("k{:02}", rng.random_range(0..KEYS)).as_bytes());
     let regions = cluster.regions();
     let at = regions.iter().position(|region| region.id == one).unwrap();
-    if let Some(next) = regions.get(at + 1).filter(|next| !next.start.starts_with("72") && !next.start.starts_with("78")) {
+    if let Some(next) = regions
+        .get(at + 1)
+        .filter(|next| !next.start.starts_with("72") && !next.start.starts_with("78"))
+    {
         // Both may have changed meanwhile.
         let _ = cluster.merge(one, next.id);
     }
@@ -177,7 +205,10 @@ async fn streams_that_break_and_everything_at_once() {
                 0 => split_somewhere(&cluster, &mut rng),
                 1 => merge_somewhere(&cluster, &mut rng),
                 2 | 3 => move_somewhere(&cluster, &mut rng),
-                4 => cluster.stream_faults(rng.random_range(1..4)).unwrap().drop_streams(),
+                4 => cluster
+                    .stream_faults(rng.random_range(1..4))
+                    .unwrap()
+                    .drop_streams(),
                 _ => {
                     let store = rng.random_range(1..4);
                     cluster.kill_store(store).await.unwrap();
@@ -224,7 +255,9 @@ async fn an_abandoned_lock_alone_is_resolved() {
     let puller = Puller::new(pd.clone(), quick());
     let record = Record::new(&puller, 1, Span::new("k", "l"), pd.tso().await.unwrap());
     put(&client, "k10", "v").await;
-    let locked = cluster.leave_lock(b"k11", &[b"k50".to_vec()], b"never", Duration::from_millis(500)).unwrap();
+    let locked = cluster
+        .leave_lock(b"k11", &[b"k50".to_vec()], b"never", Duration::from_millis(500))
+        .unwrap();
     record.reaches(pd.tso().await.unwrap()).await;
     assert!(record.resolved() > locked);
     assert_eq!(record.agrees(&client, &keys()).await, 1);
@@ -247,7 +280,11 @@ async fn a_silent_rollback_is_healed() {
     one.reaches(end).await;
     two.reaches(end).await;
     assert!(end > silent.ts);
-    assert!(puller.stats().heals >= 1, "only a heal lets it go on: {:?}", puller.stats());
+    assert!(
+        puller.stats().heals >= 1,
+        "only a heal lets it go on: {:?}",
+        puller.stats()
+    );
     assert_eq!(one.agrees(&client, &keys()).await, 2);
     assert_eq!(two.agrees(&client, &keys()).await, 2);
 }
