@@ -8,6 +8,7 @@ mod certificates;
 mod folder;
 mod kafka;
 mod process;
+mod s3;
 mod wait;
 
 /// The errors of this crate, for the conditions of [`eventually`].
@@ -17,4 +18,5 @@ pub use certificates::Certificates;
 pub use folder::Folder;
 pub use kafka::{Kafka, KafkaOptions, Listener, Login, Record};
 pub use process::{Process, Signal, Usage};
+pub use s3::S3Server;
 pub use wait::{eventually, free_port};

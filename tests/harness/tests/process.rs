@@ -73,7 +73,7 @@ fn owner_of_a_forgotten_process() {
     let log = folder.path().join("log");
     let process = Process::spawn("sleeper", Command::new("sleep").arg("1000"), &log, Some(&folder)).unwrap();
     eprintln!("started {} {}", process.pid(), folder.path().display());
-    std::thread::sleep(SOON);
+    std::thread::park_timeout(SOON);
 }
 
 #[tokio::test]

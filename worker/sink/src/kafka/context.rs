@@ -44,7 +44,7 @@ impl ClientContext for SinkContext {
                 tracing::warn!(facility, "kafka: {}", plain(text));
             }
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility, "kafka: {}", plain(text))
+                tracing::info!(facility, "kafka: {}", plain(text));
             }
             RDKafkaLogLevel::Debug => tracing::debug!(facility, "kafka: {}", plain(text)),
         }

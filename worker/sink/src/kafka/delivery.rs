@@ -127,10 +127,11 @@ impl BatchDelivery {
 
 impl Drop for BatchDelivery {
     fn drop(&mut self) {
-        if *self.complete.get_mut() && !self.health.lost() {
-            if let Some(ack) = self.ack.get_mut().take() {
-                ack.done();
-            }
+        if *self.complete.get_mut()
+            && !self.health.lost()
+            && let Some(ack) = self.ack.get_mut().take()
+        {
+            ack.done();
         }
     }
 }

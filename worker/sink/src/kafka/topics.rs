@@ -65,6 +65,12 @@ impl Topic {
     }
 }
 
+/// A producer and the number of topics that share it.
+struct Share {
+    producer: Arc<Producer>,
+    topics: usize,
+}
+
 /// The topics in use; makes and describes them.
 pub(super) struct Topics {
     settings: Settings,
@@ -77,8 +83,8 @@ pub(super) struct Topics {
     admin: AdminClient<SinkContext>,
     /// Each is described, and created, once; several may be on their way.
     known: Mutex<HashMap<String, Arc<OnceCell<Arc<Topic>>>>>,
-    /// By the size of record batches that topics take, producers with the number of their topics.
-    producers: Mutex<BTreeMap<usize, Vec<(Arc<Producer>, usize)>>>,
+    /// By the size of record batches that topics take.
+    producers: Mutex<BTreeMap<usize, Vec<Share>>>,
 }
 
 impl Topics {
@@ -288,15 +294,18 @@ impl Topics {
     fn producer(&self, batch: usize) -> Result<Arc<Producer>, SinkError> {
         let mut producers = self.producers.lock();
         let fitting = producers.entry(batch).or_default();
-        if let Some((producer, topics)) = fitting.last_mut().filter(|(_, topics)| *topics < TOPICS) {
-            *topics += 1;
-            return Ok(Arc::clone(producer));
+        if let Some(share) = fitting.last_mut().filter(|share| share.topics < TOPICS) {
+            share.topics += 1;
+            return Ok(Arc::clone(&share.producer));
         }
         let config = connection::producer(&self.client, &self.settings, batch, self.queue);
         let context = SinkContext::new(Arc::clone(&self.health));
         let producer = Producer::start(&config, context, &self.health, self.patience.delivery)?;
         let producer = Arc::new(producer);
-        fitting.push((Arc::clone(&producer), 1));
+        fitting.push(Share {
+            producer: Arc::clone(&producer),
+            topics: 1,
+        });
         Ok(producer)
     }
 

@@ -203,7 +203,7 @@ async fn cost_of_a_message_against_bare_librdkafka() {
                     let mut record = Some(record);
                     while let Some(one) = record.take() {
                         if let Err((_, back)) = producer.send(one) {
-                            std::thread::sleep(Duration::from_millis(1));
+                            tokio::time::sleep(Duration::from_millis(1)).await;
                             record = Some(back);
                         }
                     }
