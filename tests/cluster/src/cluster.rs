@@ -138,7 +138,10 @@ impl Cluster {
             rng: Mutex::new(rng),
             // Ids below are the stores'.
             next_id: AtomicU64::new(u64::try_from(config.stores).unwrap_or(u64::MAX) + 1),
-            pd_urls: members.iter().map(|socket| format!("http://{}", address(socket))).collect(),
+            pd_urls: members
+                .iter()
+                .map(|socket| format!("http://{}", address(socket)))
+                .collect(),
             pd_leader: AtomicU64::new(0),
             stores,
             config,
@@ -165,7 +168,10 @@ impl Cluster {
             index,
         };
         let router = server::builder().add_service(PdServer::new(member));
-        self.servers.pd.lock().insert(index, server::serve(socket, router));
+        self.servers
+            .pd
+            .lock()
+            .insert(index, server::serve(socket, router));
     }
 
     fn serve_store(&self, id: u64, socket: TcpListener) {
@@ -173,7 +179,10 @@ impl Cluster {
         let router = server::builder()
             .add_service(TikvServer::new(store.clone()).max_decoding_message_size(usize::MAX))
             .add_service(CdcService::start(store).into_server());
-        self.servers.stores.lock().insert(id, server::serve(socket, router));
+        self.servers
+            .stores
+            .lock()
+            .insert(id, server::serve(socket, router));
     }
 
     /// What a store's services see of the cluster.
@@ -272,7 +281,12 @@ impl Cluster {
         if store.is_alive() {
             return Ok(());
         }
-        let port = store.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
+        let port = store
+            .address
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(0);
         let socket = bind(port).await?;
         store.alive.store(true, Ordering::SeqCst);
         self.serve_store(id, socket);
@@ -332,7 +346,11 @@ impl Cluster {
             return Ok(());
         }
         let url = self.state.pd_urls.get(member).cloned().unwrap_or_default();
-        let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
+        let port = url
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(0);
         let socket = bind(port).await?;
         let first = self.servers.pd.lock().is_empty();
         self.serve_pd(member, socket);
@@ -361,7 +379,11 @@ impl Cluster {
 
     fn check_member(&self, member: usize) -> Result<(), ClusterError> {
         let known = member < self.state.pd_urls.len();
-        if known { Ok(()) } else { Err(ClusterError::NoMember(member)) }
+        if known {
+            Ok(())
+        } else {
+            Err(ClusterError::NoMember(member))
+        }
     }
 
     /// Faults of a store's change streams: delay them, drop them.
@@ -432,11 +454,16 @@ async fn listeners(port: u16, count: usize) -> Result<Vec<TcpListener>, ClusterE
 }
 
 async fn bind(port: u16) -> Result<TcpListener, ClusterError> {
-    server::listen(port).await.map_err(|source| ClusterError::Bind { port, source })
+    server::listen(port)
+        .await
+        .map_err(|source| ClusterError::Bind { port, source })
 }
 
 fn address(socket: &TcpListener) -> String {
-    socket.local_addr().map(|address| address.to_string()).unwrap_or_default()
+    socket
+        .local_addr()
+        .map(|address| address.to_string())
+        .unwrap_or_default()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -62,7 +62,10 @@ struct Start {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match Arguments::parse().action {
         Action::Start(settings) => start(settings).await,
         Action::Ctl { control, command } => {
@@ -87,9 +90,9 @@ fn split_keys(tables: u16) -> Vec<Vec<u8>> {
 
 async fn start(settings: Start) -> anyhow::Result<()> {
     let address = SocketAddr::from(([127, 0, 0, 1], settings.control_port));
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("control port {address} can't be bound; choose another with --control-port"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("control port {address} can't be bound; choose another with --control-port")
+    })?;
     let control = listener.local_addr()?;
     let config = ClusterConfig {
         stores: settings.stores,
@@ -102,7 +105,10 @@ async fn start(settings: Start) -> anyhow::Result<()> {
         ..Default::default()
     };
     let cluster = Cluster::start(config).await?;
-    println!("TiKV cluster {} runs in this process; its data is gone when it ends (Ctrl-C).", cluster.cluster_id());
+    println!(
+        "TiKV cluster {} runs in this process; its data is gone when it ends (Ctrl-C).",
+        cluster.cluster_id()
+    );
     println!("  PD:      {}", cluster.pd_endpoints().join(" "));
     for store in cluster.stores() {
         println!("  store {store}: {}", cluster.store_address(store)?);

@@ -124,15 +124,17 @@ impl Cluster {
             let region = self.state.topology.read().at(&keys::encode(key));
             let target = region.and_then(|region| {
                 let state = region.state.lock();
-                Some((state.meta.clone(), state.leader.clone()?))
+                Some((state.meta.clone(), state.leader?))
             });
             let Some((meta, leader)) = target else {
-                return Err(ClusterError::Refused("the key's region has no leader now".to_owned()));
+                return Err(ClusterError::Refused(
+                    "the key's region has no leader now".to_owned(),
+                ));
             };
             let context = pb::Context {
                 region_id: meta.id,
                 region_epoch: meta.region_epoch,
-                peer: Some(leader.clone()),
+                peer: Some(leader),
                 ..Default::default()
             };
             match send(leader.store_id, context) {

@@ -38,7 +38,7 @@ pub(crate) struct RegionState {
 impl Region {
     pub(crate) fn new(meta: metapb::Region, leader: Option<metapb::Peer>, data: Mvcc) -> Self {
         let mut state = RegionState {
-            known_leader: leader.clone(),
+            known_leader: leader,
             leader,
             term: 6,
             gone: false,
@@ -96,7 +96,9 @@ impl RegionState {
 
     /// Whether the store leads the region.
     pub(crate) fn led_by(&self, store: u64) -> bool {
-        self.leader.as_ref().is_some_and(|leader| leader.store_id == store)
+        self.leader
+            .as_ref()
+            .is_some_and(|leader| leader.store_id == store)
     }
 
     /// The checks of a request's header, in TiKV's order.
@@ -104,7 +106,7 @@ impl RegionState {
         let Some(own) = self.peer_on(store).filter(|_| !self.gone) else {
             return Err(region_not_found(self.meta.id));
         };
-        let peer = context.peer.clone().unwrap_or_default();
+        let peer = context.peer.unwrap_or_default();
         if peer.store_id != store {
             return Err(errorpb::Error {
                 message: format!("peer asks for store {} but this is store {store}", peer.store_id),
@@ -144,12 +146,20 @@ impl RegionState {
 
     /// The error for a user key outside.
     pub(crate) fn check_key(&self, key: &[u8]) -> Result<(), errorpb::Error> {
-        if self.holds(key) { Ok(()) } else { Err(self.key_not_in_region(&keys::encode(key))) }
+        if self.holds(key) {
+            Ok(())
+        } else {
+            Err(self.key_not_in_region(&keys::encode(key)))
+        }
     }
 
     /// The error for a raw key outside.
     pub(crate) fn check_raw_key(&self, key: &[u8]) -> Result<(), errorpb::Error> {
-        if self.holds_raw(key) { Ok(()) } else { Err(self.key_not_in_region(key)) }
+        if self.holds_raw(key) {
+            Ok(())
+        } else {
+            Err(self.key_not_in_region(key))
+        }
     }
 
     pub(crate) fn not_leader(&self) -> errorpb::Error {
@@ -157,7 +167,7 @@ impl RegionState {
             message: format!("peer is not leader for region {}", self.meta.id),
             not_leader: Some(errorpb::NotLeader {
                 region_id: self.meta.id,
-                leader: self.leader.clone(),
+                leader: self.leader,
             }),
             ..Default::default()
         }

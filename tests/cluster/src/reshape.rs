@@ -46,7 +46,11 @@ impl State {
     pub(crate) fn bootstrap(&self, bounds: &[Bytes]) {
         let mut topology = self.topology.write();
         for at in 0..=bounds.len() {
-            let start = if at == 0 { Bytes::new() } else { bounds[at - 1].clone() };
+            let start = if at == 0 {
+                Bytes::new()
+            } else {
+                bounds[at - 1].clone()
+            };
             let end = bounds.get(at).cloned().unwrap_or_default();
             let meta = metapb::Region {
                 id: self.new_id(),
@@ -59,7 +63,10 @@ impl State {
                 peers: self.place_peers(),
                 ..Default::default()
             };
-            let leader = meta.peers.get(self.rng.lock().random_range(0..meta.peers.len())).cloned();
+            let leader = meta
+                .peers
+                .get(self.rng.lock().random_range(0..meta.peers.len()))
+                .cloned();
             topology.insert(start, Arc::new(Region::new(meta, leader, Mvcc::default())));
         }
     }
@@ -127,7 +134,11 @@ impl State {
             let upper = state.data.split_off(&keys::first_key_at(&bound), &bound);
             let data = std::mem::replace(&mut state.data, upper);
             let store = state.leader.as_ref().map(|leader| leader.store_id);
-            let leader = meta.peers.iter().find(|peer| Some(peer.store_id) == store).cloned();
+            let leader = meta
+                .peers
+                .iter()
+                .find(|peer| Some(peer.store_id) == store)
+                .cloned();
             metas.push(meta.clone());
             topology.insert(start, Arc::new(Region::new(meta, leader, data)));
             start = bound;
@@ -154,10 +165,10 @@ impl State {
         }
         let mut source_state = from.state.lock();
         let mut target_state = into.state.lock();
-        let below = !source_state.meta.end_key.is_empty()
-            && source_state.meta.end_key == target_state.meta.start_key;
-        let above = !target_state.meta.end_key.is_empty()
-            && target_state.meta.end_key == source_state.meta.start_key;
+        let below =
+            !source_state.meta.end_key.is_empty() && source_state.meta.end_key == target_state.meta.start_key;
+        let above =
+            !target_state.meta.end_key.is_empty() && target_state.meta.end_key == source_state.meta.start_key;
         if !below && !above {
             return Err(ReshapeError::NotNeighbours(source, target));
         }
@@ -221,7 +232,11 @@ impl State {
         for region in regions {
             let mut state = region.state.lock();
             let leaderless = state.leader.is_none() && !state.gone;
-            let candidates: Vec<_> = if leaderless { self.living_peers(&state) } else { Vec::new() };
+            let candidates: Vec<_> = if leaderless {
+                self.living_peers(&state)
+            } else {
+                Vec::new()
+            };
             if !candidates.is_empty() {
                 let at = self.rng.lock().random_range(0..candidates.len());
                 let leader = candidates.get(at).cloned();
@@ -232,18 +247,21 @@ impl State {
 
     /// A quorum of living peers, or none.
     fn living_peers(&self, state: &RegionState) -> Vec<metapb::Peer> {
-        let alive = |peer: &&metapb::Peer| self.stores.get(&peer.store_id).is_some_and(|store| store.is_alive());
+        let alive = |peer: &&metapb::Peer| {
+            self.stores
+                .get(&peer.store_id)
+                .is_some_and(|store| store.is_alive())
+        };
         let living: Vec<_> = state.meta.peers.iter().filter(alive).cloned().collect();
-        if living.len() * 2 > state.meta.peers.len() { living } else { Vec::new() }
+        if living.len() * 2 > state.meta.peers.len() {
+            living
+        } else {
+            Vec::new()
+        }
     }
 
     fn set_leader(&self, state: &mut MutexGuard<'_, RegionState>, leader: Option<metapb::Peer>) {
-        self.tell(
-            state,
-            RegionChange::LeaderLost {
-                new_leader: leader.clone(),
-            },
-        );
+        self.tell(state, RegionChange::LeaderLost { new_leader: leader });
         if leader.is_some() {
             state.known_leader.clone_from(&leader);
         }

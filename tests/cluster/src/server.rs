@@ -69,10 +69,7 @@ pub(crate) async fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await
 }
 
-fn killable(
-    listener: TcpListener,
-    kill: CancellationToken,
-) -> impl Stream<Item = io::Result<Connection>> {
+fn killable(listener: TcpListener, kill: CancellationToken) -> impl Stream<Item = io::Result<Connection>> {
     TcpListenerStream::new(listener).map(move |accepted| {
         let stream = accepted?;
         stream.set_nodelay(true)?;

@@ -90,7 +90,9 @@ pub struct StoreHandle {
 
 impl std::fmt::Debug for StoreHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoreHandle").field("store_id", &self.store_id).finish_non_exhaustive()
+        f.debug_struct("StoreHandle")
+            .field("store_id", &self.store_id)
+            .finish_non_exhaustive()
     }
 }
 

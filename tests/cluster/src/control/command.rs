@@ -105,7 +105,9 @@ pub enum Command {
 
 /// A key as people write it.
 pub(super) fn key(text: &str) -> Vec<u8> {
-    let hex = text.strip_prefix("0x").filter(|hex| hex.len() % 2 == 0 && hex.is_ascii());
+    let hex = text
+        .strip_prefix("0x")
+        .filter(|hex| hex.len() % 2 == 0 && hex.is_ascii());
     let pairs = hex.map(|hex| hex.as_bytes().chunks(2));
     let bytes = pairs.and_then(|pairs| {
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
@@ -180,7 +182,9 @@ impl Command {
                 json!({ "ts": done.ts.to_string(), "written_at": done.written_at.to_string() })
             }
             Self::DelayStreams { store, delay_ms } => {
-                cluster.stream_faults(*store)?.set_delay(Duration::from_millis(*delay_ms));
+                cluster
+                    .stream_faults(*store)?
+                    .set_delay(Duration::from_millis(*delay_ms));
                 done
             }
             Self::DropStreams { store } => {

@@ -96,13 +96,18 @@ pub async fn ask(address: &str, command: &Command) -> Result<Value, ControlError
         text.push(b'\n');
         stream.write_all(&text).await.map_err(broken)?;
         let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).await.map_err(broken)?;
+        BufReader::new(stream)
+            .read_line(&mut line)
+            .await
+            .map_err(broken)?;
         match serde_json::from_str(&line)? {
             Answer::Ok(value) => Ok(value),
             Answer::Error(text) => Err(ControlError::Refused(text)),
         }
     };
-    tokio::time::timeout(DEADLINE, talk).await.map_err(|_| ControlError::Deadline)?
+    tokio::time::timeout(DEADLINE, talk)
+        .await
+        .map_err(|_| ControlError::Deadline)?
 }
 
 #[cfg(test)]
@@ -113,7 +118,12 @@ mod tests {
 
     #[tokio::test]
     async fn commands_go_over_the_port_and_come_back() {
-        let cluster = Cluster::start(ClusterConfig { stores: 3, ..Default::default() }).await.unwrap();
+        let cluster = Cluster::start(ClusterConfig {
+            stores: 3,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = tokio::spawn(serve(listener, cluster.clone()));

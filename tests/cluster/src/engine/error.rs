@@ -82,7 +82,9 @@ pub fn abort(text: impl Into<String>) -> KeyError {
 
 /// The pessimistic lock that prewrite counts on is not there.
 pub fn pessimistic_lock_not_found(key: &Bytes, start_ts: Ts) -> KeyError {
-    abort(format!("PessimisticLockNotFound {{ start_ts: {start_ts}, key: {key:?} }}"))
+    abort(format!(
+        "PessimisticLockNotFound {{ start_ts: {start_ts}, key: {key:?} }}"
+    ))
 }
 
 /// Commit finds neither lock nor commit record.

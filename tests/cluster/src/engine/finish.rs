@@ -128,7 +128,12 @@ fn lock_status(
         batch.changes.push(Modify::TouchLock(key.clone(), lock.clone()));
     }
     let pushed = caller == Ts::MAX || caller != Ts::ZERO && lock.min_commit_ts > caller;
-    response.action = if pushed { Action::MinCommitTsPushed } else { Action::NoAction }.into();
+    response.action = if pushed {
+        Action::MinCommitTsPushed
+    } else {
+        Action::NoAction
+    }
+    .into();
     response.lock_ttl = lock.ttl;
     response.lock_info = Some(error::lock_info(key, &lock));
 }
@@ -141,7 +146,9 @@ fn missing_status(
 ) {
     let (key, start_ts) = (&request.primary_key, Ts(request.lock_ts));
     match data.record_of(key, start_ts) {
-        Record::Own(write) if write.kind != WriteKind::Rollback => response.commit_version = write.commit_ts.0,
+        Record::Own(write) if write.kind != WriteKind::Rollback => {
+            response.commit_version = write.commit_ts.0;
+        }
         Record::Own(_) | Record::OverlappedRollback => {}
         Record::None { .. } if !request.rollback_if_not_exist => {
             response.error = Some(error::txn_not_found(key, start_ts));
@@ -288,5 +295,7 @@ fn roll_back(batch: &mut Batch, data: &Mvcc, key: &Bytes, start_ts: Ts, protect:
 }
 
 fn committed(start_ts: Ts, commit_ts: Ts) -> KeyError {
-    error::abort(format!("Committed {{ start_ts: {start_ts}, commit_ts: {commit_ts} }}"))
+    error::abort(format!(
+        "Committed {{ start_ts: {start_ts}, commit_ts: {commit_ts} }}"
+    ))
 }

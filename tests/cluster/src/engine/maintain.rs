@@ -16,7 +16,11 @@ impl Mvcc {
             let before = writes.len();
             let below = writes.partition_point(|write| write.commit_ts <= safe_point);
             let mut seen = false;
-            let mut keep: Vec<bool> = writes[..below].iter().rev().map(|write| keeps(write, &mut seen)).collect();
+            let mut keep: Vec<bool> = writes[..below]
+                .iter()
+                .rev()
+                .map(|write| keeps(write, &mut seen))
+                .collect();
             keep.reverse();
             let mut at = 0;
             writes.retain(|_| {
@@ -78,7 +82,11 @@ fn keeps(write: &Write, seen: &mut bool) -> bool {
 }
 
 fn short(value: &Bytes) -> Bytes {
-    if value.len() <= SHORT_VALUE { value.clone() } else { Bytes::new() }
+    if value.len() <= SHORT_VALUE {
+        value.clone()
+    } else {
+        Bytes::new()
+    }
 }
 
 fn mvcc_write(write: &Write) -> MvccWrite {
@@ -93,7 +101,11 @@ fn mvcc_write(write: &Write) -> MvccWrite {
         r#type: op.into(),
         start_ts: write.start_ts.0,
         commit_ts: write.commit_ts.0,
-        short_value: if write.kind == WriteKind::Rollback { mark } else { short(&write.value) },
+        short_value: if write.kind == WriteKind::Rollback {
+            mark
+        } else {
+            short(&write.value)
+        },
         has_overlapped_rollback: write.overlapped_rollback,
         ..Default::default()
     }

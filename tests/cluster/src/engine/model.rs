@@ -130,7 +130,9 @@ impl Mvcc {
         Self {
             locks: self.locks.split_off(user_key),
             writes: self.writes.split_off(user_key),
-            raw: raw.map(|(cf, map)| (cf.clone(), map.split_off(raw_key))).collect(),
+            raw: raw
+                .map(|(cf, map)| (cf.clone(), map.split_off(raw_key)))
+                .collect(),
         }
     }
 

@@ -104,7 +104,10 @@ fn lock_key(
     if let Some(newer) = conflict {
         for_update_ts = newer;
     }
-    let version = data.version_at(key, for_update_ts.max(own.map_or(Ts::ZERO, |lock| lock.for_update_ts)));
+    let version = data.version_at(
+        key,
+        for_update_ts.max(own.map_or(Ts::ZERO, |lock| lock.for_update_ts)),
+    );
     let put = version.filter(|write| write.kind == WriteKind::Put);
     if put.is_some() && mutation.assertion == i32::from(Assertion::NotExist) {
         return Err(error::already_exist(key));
@@ -143,12 +146,12 @@ fn check_writes(
     let (start_ts, for_update_ts) = (Ts(request.start_version), Ts(request.for_update_ts));
     let writes = data.writes_of(key);
     let at_start = writes.binary_search_by_key(&start_ts, |write| write.commit_ts);
-    if let Some(write) = at_start.ok().and_then(|at| writes.get(at)) {
-        if write.kind == WriteKind::Rollback || write.overlapped_rollback {
-            return Err(error::abort(format!(
-                "PessimisticLockRolledBack {{ start_ts: {start_ts}, key: {key:?} }}"
-            )));
-        }
+    if let Some(write) = at_start.ok().and_then(|at| writes.get(at))
+        && (write.kind == WriteKind::Rollback || write.overlapped_rollback)
+    {
+        return Err(error::abort(format!(
+            "PessimisticLockRolledBack {{ start_ts: {start_ts}, key: {key:?} }}"
+        )));
     }
     let Some(newest) = writes.last().filter(|write| write.commit_ts > for_update_ts) else {
         return Ok(None);

@@ -70,15 +70,23 @@ pub fn prewrite(data: &Mvcc, max_ts: &MaxTs, request: PrewriteRequest) -> (Batch
     let mut errors = Vec::new();
     let mut allowed = Ts::ZERO;
     for (index, mutation) in request.mutations.into_iter().enumerate() {
-        let action = request.pessimistic_actions.get(index).copied().unwrap_or_default();
+        let action = request
+            .pessimistic_actions
+            .get(index)
+            .copied()
+            .unwrap_or_default();
         let action = PessimisticAction::try_from(action).unwrap_or_default();
         let key = mutation.key.clone();
         let needs_ts = txn.async_commit || txn.one_pc;
-        match txn.mutation(data, max_ts, mutation, action, expected(index)) {
+        match txn.mutation(data, max_ts, &mutation, action, expected(index)) {
             Ok(outcome) => {
                 let ts = match outcome {
                     Outcome::Write(lock, replaces) => {
-                        let ts = if txn.async_commit || txn.one_pc { lock.min_commit_ts } else { Ts::ZERO };
+                        let ts = if txn.async_commit || txn.one_pc {
+                            lock.min_commit_ts
+                        } else {
+                            Ts::ZERO
+                        };
                         locks.push((key, lock, replaces));
                         ts
                     }
@@ -140,7 +148,13 @@ pub fn flush(data: &Mvcc, max_ts: &MaxTs, request: FlushRequest) -> (Batch, Vec<
     let mut errors = Vec::new();
     for mutation in request.mutations {
         let key = mutation.key.clone();
-        match txn.mutation(data, max_ts, mutation, PessimisticAction::SkipPessimisticCheck, None) {
+        match txn.mutation(
+            data,
+            max_ts,
+            &mutation,
+            PessimisticAction::SkipPessimisticCheck,
+            None,
+        ) {
             Ok(Outcome::Write(lock, _)) => changes.push(Modify::PutLock(key, lock)),
             Ok(Outcome::Nothing(_)) => {}
             Err(error) if error.locked.is_some() => errors.push(error),
@@ -203,7 +217,7 @@ impl Txn {
         &mut self,
         data: &Mvcc,
         max_ts: &MaxTs,
-        mutation: Mutation,
+        mutation: &Mutation,
         action: PessimisticAction,
         expected_for_update_ts: Option<Ts>,
     ) -> Result<Outcome, KeyError> {
@@ -223,7 +237,8 @@ impl Txn {
             }
             Some(old) if old.start_ts != self.start_ts => return Err(error::locked(key, old)),
             Some(old) if old.kind == LockKind::Pessimistic => {
-                if !self.is_pessimistic() || expected_for_update_ts.is_some_and(|ts| ts != old.for_update_ts) {
+                if !self.is_pessimistic() || expected_for_update_ts.is_some_and(|ts| ts != old.for_update_ts)
+                {
                     return Err(error::pessimistic_lock_not_found(key, self.start_ts));
                 }
                 lock.ttl = lock.ttl.max(old.ttl);
@@ -233,16 +248,24 @@ impl Txn {
             // A later generation of a flush replaces the earlier; all else is a repeated command.
             Some(old) if self.generation > old.generation => {}
             Some(old) => {
-                let ts = if old.use_async_commit { old.min_commit_ts } else { Ts::ZERO };
+                let ts = if old.use_async_commit {
+                    old.min_commit_ts
+                } else {
+                    Ts::ZERO
+                };
                 return Ok(Outcome::Nothing(ts));
             }
             None if locked => amended = true,
             None => {}
         }
-        self.check_writes(data, &mutation, action, must_be_new, amended)?;
+        self.check_writes(data, mutation, action, must_be_new, amended)?;
         if op == Op::CheckNotExists {
             let needs_ts = self.async_commit || self.one_pc;
-            let ts = if needs_ts { self.min_commit_ts.max(self.start_ts.next()) } else { Ts::ZERO };
+            let ts = if needs_ts {
+                self.min_commit_ts.max(self.start_ts.next())
+            } else {
+                Ts::ZERO
+            };
             return Ok(Outcome::Nothing(ts));
         }
         if self.async_commit || self.one_pc {
@@ -266,7 +289,11 @@ impl Txn {
             other => return Err(error::abort(format!("prewrite knows no mutation {other:?}"))),
         };
         let is_primary = *key == self.primary;
-        let secondaries = if self.async_commit && is_primary { self.secondaries.clone() } else { Vec::new() };
+        let secondaries = if self.async_commit && is_primary {
+            self.secondaries.clone()
+        } else {
+            Vec::new()
+        };
         Ok(Lock {
             kind,
             primary: self.primary.clone(),
@@ -357,10 +384,10 @@ impl Txn {
         };
         // A rollback of this very transaction is told apart even where newer writes follow it.
         let own = writes.binary_search_by_key(&self.start_ts, |write| write.commit_ts);
-        if let Some(write) = own.ok().and_then(|at| writes.get(at)) {
-            if write.kind == WriteKind::Rollback || write.overlapped_rollback {
-                return conflict(write, Reason::SelfRolledBack);
-            }
+        if let Some(write) = own.ok().and_then(|at| writes.get(at))
+            && (write.kind == WriteKind::Rollback || write.overlapped_rollback)
+        {
+            return conflict(write, Reason::SelfRolledBack);
         }
         if !self.is_pessimistic() && newest.commit_ts > self.start_ts {
             return conflict(newest, Reason::Optimistic);

@@ -15,7 +15,10 @@ impl Mvcc {
 
     /// Puts a raw value.
     pub fn raw_put(&mut self, cf: &str, key: Bytes, value: Bytes) {
-        self.raw.entry(family(cf).to_owned()).or_default().insert(key, value);
+        self.raw
+            .entry(family(cf).to_owned())
+            .or_default()
+            .insert(key, value);
     }
 
     /// Deletes a raw key.
@@ -40,7 +43,11 @@ impl Mvcc {
         };
         let pair = |(key, value): (&Bytes, &Bytes)| KvPair {
             key: key.clone(),
-            value: if request.key_only { Bytes::new() } else { value.clone() },
+            value: if request.key_only {
+                Bytes::new()
+            } else {
+                value.clone()
+            },
             ..Default::default()
         };
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);

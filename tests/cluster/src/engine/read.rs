@@ -135,7 +135,9 @@ fn next_of<'a>(
         (one, other) => one.or(other)?,
     };
     let lock = locks.next_if(|(at, _)| *at == key).map(|(_, lock)| lock);
-    let writes = writes.next_if(|(at, _)| *at == key).map(|(_, writes)| writes.as_slice());
+    let writes = writes
+        .next_if(|(at, _)| *at == key)
+        .map(|(_, writes)| writes.as_slice());
     Some((key, lock, writes.unwrap_or_default()))
 }
 

@@ -77,10 +77,9 @@ impl Batch {
     pub fn collapse_rollback(&mut self, data: &Mvcc, key: &Bytes, start_ts: Ts) {
         let writes = data.writes_of(key);
         let below = writes.partition_point(|write| write.commit_ts <= start_ts);
-        if let Some(write) = writes[..below].last() {
-            if write.kind == WriteKind::Rollback && !write.protected {
-                self.changes.push(Modify::DropWrite(key.clone(), write.commit_ts));
-            }
+        let last = writes[..below].last();
+        if let Some(write) = last.filter(|write| write.kind == WriteKind::Rollback && !write.protected) {
+            self.changes.push(Modify::DropWrite(key.clone(), write.commit_ts));
         }
     }
 

@@ -50,8 +50,11 @@ pub struct ScanEntry {
     pub versions: Vec<ScanVersion>,
 }
 
+/// Bounds of a range of keys, as maps take them.
+pub type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// Bounds of `[start, end)` for a map; an empty end means no bound. `None` where the range holds nothing.
-pub fn bounds<'a>(start: &'a [u8], end: &'a [u8]) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+pub fn bounds<'a>(start: &'a [u8], end: &'a [u8]) -> Option<KeyBounds<'a>> {
     if end.is_empty() {
         return Some((Bound::Included(start), Bound::Unbounded));
     }
@@ -104,7 +107,10 @@ impl Mvcc {
                 txn_source: lock.txn_source,
             })
         });
-        let newest_first = writes.iter().rev().take_while(|write| write.commit_ts > checkpoint);
+        let newest_first = writes
+            .iter()
+            .rev()
+            .take_while(|write| write.commit_ts > checkpoint);
         let versions: Vec<_> = newest_first.filter_map(|write| version(writes, write)).collect();
         (lock.is_some() || !versions.is_empty()).then(|| ScanEntry {
             key: key.clone(),

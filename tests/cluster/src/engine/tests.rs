@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use tidemark_model::{Op, Ts};
-use tidemark_proto::kvrpcpb::{self as pb, KeyError, prewrite_request::PessimisticAction, write_conflict::Reason};
+use tidemark_proto::kvrpcpb::{
+    self as pb, KeyError, prewrite_request::PessimisticAction, write_conflict::Reason,
+};
 
 use super::apply::Batch;
 use super::model::{Mvcc, WriteKind};
@@ -79,7 +81,11 @@ impl Store {
 
     /// Writes and commits.
     fn write(&mut self, key: &str, value: &str, start_ts: u64, commit_ts: u64) {
-        assert!(self.prewrite(two_phase(vec![put(key, value)], start_ts)).errors.is_empty());
+        assert!(
+            self.prewrite(two_phase(vec![put(key, value)], start_ts))
+                .errors
+                .is_empty()
+        );
         self.commit(key, start_ts, commit_ts).unwrap();
     }
 
@@ -134,8 +140,13 @@ fn a_read_sees_the_newest_version_at_its_ts() {
     store.write("k", "b", 20, 21);
     store.prewrite(two_phase(vec![mutation(pb::Op::Del, "k", "")], 30));
     store.commit("k", 30, 31).unwrap();
-    let seen: Vec<_> = [10, 11, 20, 21, 30, 31].map(|ts| store.get("k", ts).unwrap()).to_vec();
-    assert_eq!(seen, [None, Some(b("a")), Some(b("a")), Some(b("b")), Some(b("b")), None]);
+    let seen: Vec<_> = [10, 11, 20, 21, 30, 31]
+        .map(|ts| store.get("k", ts).unwrap())
+        .to_vec();
+    assert_eq!(
+        seen,
+        [None, Some(b("a")), Some(b("a")), Some(b("b")), Some(b("b")), None]
+    );
 }
 
 #[test]
@@ -146,21 +157,40 @@ fn a_lock_blocks_reads_at_or_above_its_start_only() {
     assert_eq!(store.get("k", 19).unwrap(), Some(b("a")));
     assert_eq!(store.get("k", 20).unwrap_err().locked.unwrap().lock_version, 20);
     let read = |context: pb::Context| {
-        Reader::new(&store.data, &store.max_ts, Ts(30), Some(&context)).get(&b("k")).unwrap().map(|found| found.0)
+        Reader::new(&store.data, &store.max_ts, Ts(30), Some(&context))
+            .get(&b("k"))
+            .unwrap()
+            .map(|found| found.0)
     };
-    let resolved = pb::Context { resolved_locks: vec![20], ..Default::default() };
+    let resolved = pb::Context {
+        resolved_locks: vec![20],
+        ..Default::default()
+    };
     assert_eq!(read(resolved), Some(b("a")));
-    let committed = pb::Context { committed_locks: vec![20], ..Default::default() };
+    let committed = pb::Context {
+        committed_locks: vec![20],
+        ..Default::default()
+    };
     assert_eq!(read(committed), Some(b("b")));
-    let rc = pb::Context { isolation_level: pb::IsolationLevel::Rc.into(), ..Default::default() };
+    let rc = pb::Context {
+        isolation_level: pb::IsolationLevel::Rc.into(),
+        ..Default::default()
+    };
     assert_eq!(read(rc), Some(b("a")));
-    assert_eq!(store.get("k", u64::MAX).unwrap(), Some(b("a")), "the newest of a primary key reads past its lock");
+    assert_eq!(
+        store.get("k", u64::MAX).unwrap(),
+        Some(b("a")),
+        "the newest of a primary key reads past its lock"
+    );
 }
 
 #[test]
 fn a_lock_whose_min_commit_ts_is_higher_does_not_block() {
     let mut store = Store::default();
-    let request = pb::PrewriteRequest { min_commit_ts: 50, ..two_phase(vec![put("k", "b")], 20) };
+    let request = pb::PrewriteRequest {
+        min_commit_ts: 50,
+        ..two_phase(vec![put("k", "b")], 20)
+    };
     store.prewrite(request);
     assert_eq!(store.get("k", 49).unwrap(), None);
     assert!(store.get("k", 50).is_err());
@@ -175,12 +205,18 @@ fn scans_show_locked_keys_as_errors_and_go_both_ways() {
     store.prewrite(two_phase(vec![put("b", "b")], 12));
     let reader = Reader::new(&store.data, &store.max_ts, Ts(20), None);
     let keys = |pairs: Vec<pb::KvPair>| -> Vec<(Bytes, bool)> {
-        pairs.into_iter().map(|pair| (pair.key, pair.error.is_some())).collect()
+        pairs
+            .into_iter()
+            .map(|pair| (pair.key, pair.error.is_some()))
+            .collect()
     };
     let all = [(b("a"), false), (b("b"), true), (b("c"), false), (b("e"), false)];
     assert_eq!(keys(reader.scan(b"", b"", 10, false, false)), all);
     assert_eq!(keys(reader.scan(b"a", b"e", 2, false, false)), all[..2]);
-    assert_eq!(keys(reader.scan(b"b", b"e", 10, true, true)), [all[2].clone(), all[1].clone()]);
+    assert_eq!(
+        keys(reader.scan(b"b", b"e", 10, true, true)),
+        [all[2].clone(), all[1].clone()]
+    );
     assert!(reader.scan(b"e", b"a", 10, false, false).is_empty());
 }
 
@@ -203,13 +239,32 @@ fn a_repeated_prewrite_or_commit_changes_and_tells_nothing() {
     store.prewrite(two_phase(vec![put("k", "v")], 10));
     store.commit("k", 10, 20).unwrap();
     store.told();
-    assert!(store.prewrite(two_phase(vec![put("k", "v")], 10)).errors.is_empty(), "committed meanwhile");
+    assert!(
+        store
+            .prewrite(two_phase(vec![put("k", "v")], 10))
+            .errors
+            .is_empty(),
+        "committed meanwhile"
+    );
     store.commit("k", 10, 20).unwrap();
     store.prewrite(two_phase(vec![put("j", "v")], 30));
     store.told();
-    assert!(store.prewrite(two_phase(vec![put("j", "other")], 30)).errors.is_empty());
+    assert!(
+        store
+            .prewrite(two_phase(vec![put("j", "other")], 30))
+            .errors
+            .is_empty()
+    );
     assert_eq!(store.told(), []);
-    assert_eq!(store.data.locks.values().map(|lock| lock.value.clone()).collect::<Vec<_>>(), [b("v")]);
+    assert_eq!(
+        store
+            .data
+            .locks
+            .values()
+            .map(|lock| lock.value.clone())
+            .collect::<Vec<_>>(),
+        [b("v")]
+    );
 }
 
 #[test]
@@ -221,10 +276,18 @@ fn inserts_and_checks_refuse_keys_that_exist() {
         assert!(response.errors[0].already_exist.is_some(), "{op:?}");
     }
     let response = store.prewrite(two_phase(vec![mutation(pb::Op::CheckNotExists, "free", "")], 20));
-    assert!(response.errors.is_empty() && store.data.locks.is_empty(), "a check writes nothing");
+    assert!(
+        response.errors.is_empty() && store.data.locks.is_empty(),
+        "a check writes nothing"
+    );
     store.prewrite(two_phase(vec![mutation(pb::Op::Del, "k", "")], 30));
     store.commit("k", 30, 31).unwrap();
-    assert!(store.prewrite(two_phase(vec![mutation(pb::Op::Insert, "k", "w")], 40)).errors.is_empty());
+    assert!(
+        store
+            .prewrite(two_phase(vec![mutation(pb::Op::Insert, "k", "w")], 40))
+            .errors
+            .is_empty()
+    );
 }
 
 #[test]
@@ -233,7 +296,13 @@ fn assertions_are_checked_where_asked() {
     store.write("k", "v", 10, 11);
     let with = |assertion: pb::Assertion| pb::PrewriteRequest {
         assertion_level: pb::AssertionLevel::Strict.into(),
-        ..two_phase(vec![pb::Mutation { assertion: assertion.into(), ..put("k", "w") }], 20)
+        ..two_phase(
+            vec![pb::Mutation {
+                assertion: assertion.into(),
+                ..put("k", "w")
+            }],
+            20,
+        )
     };
     let response = store.prewrite(with(pb::Assertion::NotExist));
     let failed = response.errors[0].assertion_failed.as_ref().unwrap();
@@ -245,9 +314,15 @@ fn assertions_are_checked_where_asked() {
 fn a_rolled_back_transaction_can_not_prewrite_again() {
     let mut store = Store::default();
     store.rollback("k", 10).unwrap();
-    assert_eq!(reason(&store.prewrite(two_phase(vec![put("k", "v")], 10))), Reason::SelfRolledBack);
+    assert_eq!(
+        reason(&store.prewrite(two_phase(vec![put("k", "v")], 10))),
+        Reason::SelfRolledBack
+    );
     store.write("k", "v", 20, 21);
-    assert_eq!(reason(&store.prewrite(two_phase(vec![put("k", "v")], 10))), Reason::SelfRolledBack);
+    assert_eq!(
+        reason(&store.prewrite(two_phase(vec![put("k", "v")], 10))),
+        Reason::SelfRolledBack
+    );
 }
 
 #[test]
@@ -263,8 +338,18 @@ fn async_commit_stays_above_every_read() {
     assert_eq!(store.prewrite(request.clone()).min_commit_ts, 501);
     assert_eq!(store.data.locks[&b("k")].secondaries, [b("s")]);
     assert!(store.data.locks[&b("s")].secondaries.is_empty() && store.data.locks[&b("s")].use_async_commit);
-    assert_eq!(store.prewrite(request).min_commit_ts, 501, "a repeated one answers the same");
-    assert!(store.commit("k", 10, 500).unwrap_err().commit_ts_expired.is_some());
+    assert_eq!(
+        store.prewrite(request).min_commit_ts,
+        501,
+        "a repeated one answers the same"
+    );
+    assert!(
+        store
+            .commit("k", 10, 500)
+            .unwrap_err()
+            .commit_ts_expired
+            .is_some()
+    );
     store.commit("k", 10, 501).unwrap();
 }
 
@@ -290,7 +375,10 @@ fn one_phase_commit_tells_one_committed_change() {
     store.told();
     store.get("other", 500).unwrap();
     let long = "x".repeat(1000);
-    let request = pb::PrewriteRequest { try_one_pc: true, ..two_phase(vec![put("k", &long)], 10) };
+    let request = pb::PrewriteRequest {
+        try_one_pc: true,
+        ..two_phase(vec![put("k", &long)], 10)
+    };
     assert_eq!(store.prewrite(request.clone()).one_pc_commit_ts, 501);
     let expected = Applied::Committed {
         key: b("k"),
@@ -303,7 +391,11 @@ fn one_phase_commit_tells_one_committed_change() {
     };
     assert_eq!(store.told(), [expected]);
     assert!(store.data.locks.is_empty());
-    assert_eq!(store.prewrite(request).one_pc_commit_ts, 501, "a repeated one answers the same");
+    assert_eq!(
+        store.prewrite(request).one_pc_commit_ts,
+        501,
+        "a repeated one answers the same"
+    );
     assert_eq!(store.told(), []);
 }
 
@@ -331,7 +423,10 @@ fn values_are_told_as_tikv_tells_them() {
         Applied::Commit { short_value, .. } => (short_value.len(), 0),
         other => panic!("unexpected {other:?}"),
     };
-    assert_eq!(told.iter().map(row).collect::<Vec<_>>(), [(255, 0), (255, 0), (256, 255), (0, 0)]);
+    assert_eq!(
+        told.iter().map(row).collect::<Vec<_>>(),
+        [(255, 0), (255, 0), (256, 255), (0, 0)]
+    );
 }
 
 #[test]
@@ -352,8 +447,19 @@ fn heart_beats_tell_short_values_again_and_long_ones_not() {
         store.apply(batch);
         assert_eq!((response.lock_ttl, store.told().len()), (9000, tells), "{key}");
     }
-    let request = pb::TxnHeartBeatRequest { primary_lock: b("none"), start_version: 10, ..Default::default() };
-    assert!(finish::heart_beat(&store.data, &request).1.error.unwrap().txn_not_found.is_some());
+    let request = pb::TxnHeartBeatRequest {
+        primary_lock: b("none"),
+        start_version: 10,
+        ..Default::default()
+    };
+    assert!(
+        finish::heart_beat(&store.data, &request)
+            .1
+            .error
+            .unwrap()
+            .txn_not_found
+            .is_some()
+    );
 }
 
 #[test]
@@ -374,13 +480,20 @@ fn unprotected_rollbacks_collapse_and_protected_ones_stay() {
         store.rollback("k", start_ts).unwrap();
     }
     assert_eq!(store.kinds("k"), [(30, WriteKind::Rollback)]);
-    let request = pb::CleanupRequest { key: b("k"), start_version: 40, ..Default::default() };
+    let request = pb::CleanupRequest {
+        key: b("k"),
+        start_version: 40,
+        ..Default::default()
+    };
     let (batch, _) = finish::cleanup(&store.data, &request);
     store.apply(batch);
     store.rollback("k", 50).unwrap();
     assert_eq!(store.kinds("k"), [30, 40, 50].map(|ts| (ts, WriteKind::Rollback)));
     let told = store.told();
-    let flags: Vec<_> = told.iter().map(|row| matches!(row, Applied::Rollback { protected: true, .. })).collect();
+    let flags: Vec<_> = told
+        .iter()
+        .map(|row| matches!(row, Applied::Rollback { protected: true, .. }))
+        .collect();
     assert_eq!(flags, [false, false, false, true, false]);
 }
 
@@ -388,19 +501,29 @@ fn unprotected_rollbacks_collapse_and_protected_ones_stay() {
 fn a_rollback_that_meets_a_commit_at_its_start_ts_leaves_no_record_of_its_own() {
     let mut store = Store::default();
     store.write("k", "v", 10, 20);
-    store.prewrite(pb::PrewriteRequest { primary_lock: b("p"), ..two_phase(vec![put("k", "w")], 20) });
+    store.prewrite(pb::PrewriteRequest {
+        primary_lock: b("p"),
+        ..two_phase(vec![put("k", "w")], 20)
+    });
     store.told();
     store.rollback("k", 20).unwrap();
     assert_eq!(store.told(), [], "the silent rollback");
     assert_eq!(store.kinds("k"), [(20, WriteKind::Put)]);
     assert!(!store.data.writes_of(b"k")[0].overlapped_rollback);
     // A protected one is marked on the other's record, and tells nothing either.
-    let request = pb::CleanupRequest { key: b("k"), start_version: 20, ..Default::default() };
+    let request = pb::CleanupRequest {
+        key: b("k"),
+        start_version: 20,
+        ..Default::default()
+    };
     let (batch, _) = finish::cleanup(&store.data, &request);
     store.apply(batch);
     assert!(store.data.writes_of(b"k")[0].overlapped_rollback);
     assert_eq!(store.told(), []);
-    assert_eq!(reason(&store.prewrite(two_phase(vec![put("k", "w")], 20))), Reason::SelfRolledBack);
+    assert_eq!(
+        reason(&store.prewrite(two_phase(vec![put("k", "w")], 20))),
+        Reason::SelfRolledBack
+    );
     assert_eq!(store.get("k", 30).unwrap(), Some(b("v")));
 }
 
@@ -414,13 +537,24 @@ fn cleanup_spares_a_living_lock() {
         current_ts: now,
         ..Default::default()
     };
-    assert!(finish::cleanup(&store.data, &at(ms(4000))).1.error.unwrap().locked.is_some());
+    assert!(
+        finish::cleanup(&store.data, &at(ms(4000)))
+            .1
+            .error
+            .unwrap()
+            .locked
+            .is_some()
+    );
     let (batch, response) = finish::cleanup(&store.data, &at(ms(4001)));
     assert_eq!(response, pb::CleanupResponse::default());
     store.apply(batch);
     assert!(store.data.locks.is_empty());
     store.write("j", "v", 10, 20);
-    let request = pb::CleanupRequest { key: b("j"), start_version: 10, ..Default::default() };
+    let request = pb::CleanupRequest {
+        key: b("j"),
+        start_version: 10,
+        ..Default::default()
+    };
     assert_eq!(finish::cleanup(&store.data, &request).1.commit_version, 20);
 }
 
@@ -439,11 +573,23 @@ fn ask(key: &str, lock_ts: u64, caller: u64, now: u64) -> pb::CheckTxnStatusRequ
 fn the_status_of_a_living_lock_pushes_its_min_commit_ts() {
     let mut store = Store::default();
     let start = ms(1000);
-    store.prewrite(pb::PrewriteRequest { min_commit_ts: start + 1, ..two_phase(vec![put("k", "v")], start) });
+    store.prewrite(pb::PrewriteRequest {
+        min_commit_ts: start + 1,
+        ..two_phase(vec![put("k", "v")], start)
+    });
     let response = store.status(&ask("k", start, ms(1500), ms(2000)));
-    assert_eq!((response.lock_ttl, response.action()), (3000, pb::Action::MinCommitTsPushed));
+    assert_eq!(
+        (response.lock_ttl, response.action()),
+        (3000, pb::Action::MinCommitTsPushed)
+    );
     assert_eq!(store.data.locks[&b("k")].min_commit_ts, Ts(ms(2000)));
-    assert!(store.commit("k", start, ms(1800)).unwrap_err().commit_ts_expired.is_some());
+    assert!(
+        store
+            .commit("k", start, ms(1800))
+            .unwrap_err()
+            .commit_ts_expired
+            .is_some()
+    );
     let response = store.status(&ask("k", start, 0, ms(2000)));
     assert_eq!(response.action(), pb::Action::NoAction);
 }
@@ -452,10 +598,16 @@ fn the_status_of_a_living_lock_pushes_its_min_commit_ts() {
 fn the_status_of_an_expired_lock_rolls_it_back() {
     let mut store = Store::default();
     store.prewrite(two_phase(vec![put("k", "v")], ms(1000)));
-    assert_eq!(store.status(&ask("k", ms(1000), 0, ms(4001))).action(), pb::Action::TtlExpireRollback);
+    assert_eq!(
+        store.status(&ask("k", ms(1000), 0, ms(4001))).action(),
+        pb::Action::TtlExpireRollback
+    );
     assert!(store.data.locks.is_empty());
     let again = store.status(&ask("k", ms(1000), 0, ms(4001)));
-    assert_eq!((again.commit_version, again.lock_ttl, again.action()), (0, 0, pb::Action::NoAction));
+    assert_eq!(
+        (again.commit_version, again.lock_ttl, again.action()),
+        (0, 0, pb::Action::NoAction)
+    );
 }
 
 #[test]
@@ -463,12 +615,27 @@ fn the_status_of_a_missing_lock_is_its_record_or_a_rollback() {
     let mut store = Store::default();
     store.write("k", "v", 10, 20);
     assert_eq!(store.status(&ask("k", 10, 0, 0)).commit_version, 20);
-    let strict = pb::CheckTxnStatusRequest { rollback_if_not_exist: false, ..ask("k", 15, 0, 0) };
+    let strict = pb::CheckTxnStatusRequest {
+        rollback_if_not_exist: false,
+        ..ask("k", 15, 0, 0)
+    };
     assert!(store.status(&strict).error.unwrap().txn_not_found.is_some());
-    assert_eq!(store.status(&ask("k", 15, 0, 0)).action(), pb::Action::LockNotExistRollback);
-    assert_eq!(store.kinds("k"), [(15, WriteKind::Rollback), (20, WriteKind::Put)]);
-    let resolving = pb::CheckTxnStatusRequest { resolving_pessimistic_lock: true, ..ask("k", 16, 0, 0) };
-    assert_eq!(store.status(&resolving).action(), pb::Action::LockNotExistDoNothing);
+    assert_eq!(
+        store.status(&ask("k", 15, 0, 0)).action(),
+        pb::Action::LockNotExistRollback
+    );
+    assert_eq!(
+        store.kinds("k"),
+        [(15, WriteKind::Rollback), (20, WriteKind::Put)]
+    );
+    let resolving = pb::CheckTxnStatusRequest {
+        resolving_pessimistic_lock: true,
+        ..ask("k", 16, 0, 0)
+    };
+    assert_eq!(
+        store.status(&resolving).action(),
+        pb::Action::LockNotExistDoNothing
+    );
 }
 
 #[test]
@@ -482,37 +649,69 @@ fn the_status_of_an_async_commit_is_left_to_its_secondaries() {
     let min_commit_ts = store.prewrite(request).min_commit_ts;
     let response = store.status(&ask("k", 10, 0, ms(1_000_000)));
     let info = response.lock_info.unwrap();
-    assert_eq!((info.use_async_commit, info.secondaries.clone()), (true, vec![b("s")]));
-    let request = pb::CheckSecondaryLocksRequest { keys: vec![b("s")], start_version: 10, ..Default::default() };
+    assert_eq!(
+        (info.use_async_commit, info.secondaries.clone()),
+        (true, vec![b("s")])
+    );
+    let request = pb::CheckSecondaryLocksRequest {
+        keys: vec![b("s")],
+        start_version: 10,
+        ..Default::default()
+    };
     let (_, response) = finish::check_secondary_locks(&store.data, &request);
-    assert_eq!((response.locks.len(), response.locks[0].min_commit_ts), (1, min_commit_ts));
+    assert_eq!(
+        (response.locks.len(), response.locks[0].min_commit_ts),
+        (1, min_commit_ts)
+    );
     store.commit("s", 10, min_commit_ts).unwrap();
     let (_, response) = finish::check_secondary_locks(&store.data, &request);
     assert_eq!((response.locks.len(), response.commit_ts), (0, min_commit_ts));
-    let missing = pb::CheckSecondaryLocksRequest { keys: vec![b("none")], start_version: 10, ..Default::default() };
+    let missing = pb::CheckSecondaryLocksRequest {
+        keys: vec![b("none")],
+        start_version: 10,
+        ..Default::default()
+    };
     let (batch, response) = finish::check_secondary_locks(&store.data, &missing);
     store.apply(batch);
     assert_eq!((response.locks.len(), response.commit_ts), (0, 0));
-    assert_eq!(reason(&store.prewrite(two_phase(vec![put("none", "v")], 10))), Reason::SelfRolledBack);
-    let forced = pb::CheckTxnStatusRequest { force_sync_commit: true, ..ask("k", 10, 0, ms(1_000_000)) };
+    assert_eq!(
+        reason(&store.prewrite(two_phase(vec![put("none", "v")], 10))),
+        Reason::SelfRolledBack
+    );
+    let forced = pb::CheckTxnStatusRequest {
+        force_sync_commit: true,
+        ..ask("k", 10, 0, ms(1_000_000))
+    };
     assert_eq!(store.status(&forced).action(), pb::Action::TtlExpireRollback);
 }
 
 #[test]
 fn a_protected_rollback_under_an_async_commit_survives_its_commit() {
     let mut store = Store::default();
-    store.prewrite(pb::PrewriteRequest { use_async_commit: true, ..two_phase(vec![put("k", "v")], 10) });
+    store.prewrite(pb::PrewriteRequest {
+        use_async_commit: true,
+        ..two_phase(vec![put("k", "v")], 10)
+    });
     store.status(&ask("k", 15, 0, 0));
     store.commit("k", 10, 15).unwrap();
     assert!(store.data.writes_of(b"k")[0].overlapped_rollback);
-    assert_eq!(reason(&store.prewrite(two_phase(vec![put("k", "w")], 15))), Reason::SelfRolledBack);
+    assert_eq!(
+        reason(&store.prewrite(two_phase(vec![put("k", "w")], 15))),
+        Reason::SelfRolledBack
+    );
 }
 
 #[test]
 fn a_wrong_primary_is_told() {
     let mut store = Store::default();
-    store.prewrite(pb::PrewriteRequest { primary_lock: b("p"), ..two_phase(vec![put("k", "v")], 10) });
-    let request = pb::CheckTxnStatusRequest { verify_is_primary: true, ..ask("k", 10, 0, 0) };
+    store.prewrite(pb::PrewriteRequest {
+        primary_lock: b("p"),
+        ..two_phase(vec![put("k", "v")], 10)
+    });
+    let request = pb::CheckTxnStatusRequest {
+        verify_is_primary: true,
+        ..ask("k", 10, 0, 0)
+    };
     let mismatch = store.status(&request).error.unwrap().primary_mismatch.unwrap();
     assert_eq!(mismatch.lock_info.unwrap().primary_lock, b("p"));
 }
@@ -523,25 +722,51 @@ fn locks_are_listed_and_resolved() {
     store.prewrite(two_phase(vec![put("a", "1"), put("b", "1")], 10));
     store.prewrite(two_phase(vec![put("c", "2")], 20));
     store.prewrite(two_phase(vec![put("d", "3")], 30));
-    let request = pb::ScanLockRequest { max_version: 20, ..Default::default() };
+    let request = pb::ScanLockRequest {
+        max_version: 20,
+        ..Default::default()
+    };
     let listed = finish::scan_lock(&store.data, &store.max_ts, &request);
-    assert_eq!(listed.iter().map(|lock| lock.key.clone()).collect::<Vec<_>>(), ["a", "b", "c"].map(b));
+    assert_eq!(
+        listed.iter().map(|lock| lock.key.clone()).collect::<Vec<_>>(),
+        ["a", "b", "c"].map(b)
+    );
     assert_eq!(store.max_ts.get(), Ts(20));
-    let lite = pb::ResolveLockRequest { start_version: 10, commit_version: 15, keys: vec![b("a")], ..Default::default() };
+    let lite = pb::ResolveLockRequest {
+        start_version: 10,
+        commit_version: 15,
+        keys: vec![b("a")],
+        ..Default::default()
+    };
     let batch = finish::resolve_lock(&store.data, &lite).unwrap();
     store.apply(batch);
     assert_eq!(store.data.locks.len(), 3);
     let infos = vec![
-        pb::TxnInfo { txn: 10, status: 15, ..Default::default() },
-        pb::TxnInfo { txn: 20, status: 0, ..Default::default() },
+        pb::TxnInfo {
+            txn: 10,
+            status: 15,
+            ..Default::default()
+        },
+        pb::TxnInfo {
+            txn: 20,
+            status: 0,
+            ..Default::default()
+        },
     ];
-    let both = pb::ResolveLockRequest { txn_infos: infos, ..Default::default() };
+    let both = pb::ResolveLockRequest {
+        txn_infos: infos,
+        ..Default::default()
+    };
     let batch = finish::resolve_lock(&store.data, &both).unwrap();
     store.apply(batch);
     assert_eq!(store.data.locks.keys().cloned().collect::<Vec<_>>(), [b("d")]);
     assert_eq!(store.get("b", 25).unwrap(), Some(b("1")));
     assert_eq!(store.kinds("c"), [(20, WriteKind::Rollback)]);
-    let one = pb::ResolveLockRequest { start_version: 30, commit_version: 31, ..Default::default() };
+    let one = pb::ResolveLockRequest {
+        start_version: 30,
+        commit_version: 31,
+        ..Default::default()
+    };
     let batch = finish::resolve_lock(&store.data, &one).unwrap();
     store.apply(batch);
     assert_eq!(store.get("d", 31).unwrap(), Some(b("3")));
@@ -561,27 +786,59 @@ fn a_pessimistic_lock_returns_the_value_is_invisible_and_becomes_a_lock() {
     store.write("k", "old", 10, 15);
     store.told();
     let conflict = store.pessimistic("k", 12, 14).errors;
-    assert_eq!(conflict[0].conflict.as_ref().unwrap().reason(), Reason::PessimisticRetry);
+    assert_eq!(
+        conflict[0].conflict.as_ref().unwrap().reason(),
+        Reason::PessimisticRetry
+    );
     let response = store.pessimistic("k", 12, 20);
-    assert_eq!((response.values, response.not_founds), (vec![b("old")], vec![false]));
+    assert_eq!(
+        (response.values, response.not_founds),
+        (vec![b("old")], vec![false])
+    );
     assert_eq!(store.told(), [], "CDC doesn't see it");
     assert_eq!(store.get("k", 30).unwrap(), Some(b("old")), "it blocks no reader");
     assert!(store.pessimistic("k", 25, 26).errors[0].locked.is_some());
-    assert!(store.prewrite(two_phase(vec![put("k", "x")], 40)).errors[0].locked.is_some());
-    assert!(store.prewrite(pessimistic_prewrite("k", 12, 20)).errors.is_empty());
+    assert!(
+        store.prewrite(two_phase(vec![put("k", "x")], 40)).errors[0]
+            .locked
+            .is_some()
+    );
+    assert!(
+        store
+            .prewrite(pessimistic_prewrite("k", 12, 20))
+            .errors
+            .is_empty()
+    );
     store.commit("k", 12, 41).unwrap();
     assert_eq!(store.get("k", 41).unwrap(), Some(b("new")));
-    let olds: Vec<_> = store.told().into_iter().filter_map(|row| match row {
-        Applied::Prewrite { old_value, for_update_ts, .. } => Some((old_value, for_update_ts)),
-        _ => None,
-    }).collect();
-    assert_eq!(olds, [(b("old"), Ts(20))], "the old value is that at for_update_ts");
+    let olds: Vec<_> = store
+        .told()
+        .into_iter()
+        .filter_map(|row| match row {
+            Applied::Prewrite {
+                old_value,
+                for_update_ts,
+                ..
+            } => Some((old_value, for_update_ts)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        olds,
+        [(b("old"), Ts(20))],
+        "the old value is that at for_update_ts"
+    );
 }
 
 #[test]
 fn a_lost_pessimistic_lock_is_amended_only_where_nothing_was_written_since() {
     let mut store = Store::default();
-    assert!(store.prewrite(pessimistic_prewrite("k", 10, 10)).errors.is_empty());
+    assert!(
+        store
+            .prewrite(pessimistic_prewrite("k", 10, 10))
+            .errors
+            .is_empty()
+    );
     store.write("j", "v", 20, 21);
     let error = &store.prewrite(pessimistic_prewrite("j", 15, 15)).errors[0];
     assert!(error.abort.contains("PessimisticLockNotFound"), "{error:?}");
@@ -597,7 +854,11 @@ fn a_pessimistic_rollback_spares_later_locks() {
         keys: vec![b("k")],
         ..Default::default()
     };
-    assert!(pessimistic::pessimistic_rollback(&store.data, &request(19)).changes.is_empty());
+    assert!(
+        pessimistic::pessimistic_rollback(&store.data, &request(19))
+            .changes
+            .is_empty()
+    );
     let batch = pessimistic::pessimistic_rollback(&store.data, &request(20));
     store.apply(batch);
     assert!(store.data.locks.is_empty() && store.data.writes.is_empty() && store.told().is_empty());
@@ -616,8 +877,14 @@ fn a_forced_lock_locks_over_a_newer_write_and_says_so() {
         ..Default::default()
     });
     let result = &response.results[0];
-    assert_eq!(result.r#type(), pb::PessimisticLockKeyResultType::LockResultLockedWithConflict);
-    assert_eq!((result.locked_with_conflict_ts, result.value.clone()), (30, b("v")));
+    assert_eq!(
+        result.r#type(),
+        pb::PessimisticLockKeyResultType::LockResultLockedWithConflict
+    );
+    assert_eq!(
+        (result.locked_with_conflict_ts, result.value.clone()),
+        (30, b("v"))
+    );
     assert_eq!(store.data.locks[&b("k")].for_update_ts, Ts(30));
 }
 
@@ -655,7 +922,10 @@ fn later_flushes_overwrite_earlier_ones() {
     }
     assert_eq!(store.told().len(), 2, "an older generation is ignored");
     let lock = &store.data.locks[&b("k")];
-    assert_eq!((lock.value.clone(), lock.min_commit_ts, lock.txn_size), (b("three"), Ts(11), u64::MAX));
+    assert_eq!(
+        (lock.value.clone(), lock.min_commit_ts, lock.txn_size),
+        (b("three"), Ts(11), u64::MAX)
+    );
 }
 
 #[test]
@@ -682,7 +952,10 @@ fn ranges_are_deleted_without_a_trace() {
     }
     store.told();
     store.data.delete_range(b"b", b"c");
-    assert_eq!(store.data.writes.keys().cloned().collect::<Vec<_>>(), [b("a"), b("c")]);
+    assert_eq!(
+        store.data.writes.keys().cloned().collect::<Vec<_>>(),
+        [b("a"), b("c")]
+    );
     store.data.delete_range(b"b", b"");
     assert_eq!((store.data.writes.len(), store.told()), (1, vec![]));
 }
@@ -695,12 +968,28 @@ fn a_scan_of_changes_gives_locks_then_versions_newest_first() {
     store.prewrite(two_phase(vec![put("a", "3"), put("b", "x")], 30));
     store.pessimistic("c", 31, 31);
     let entries = store.data.scan_changes(b"", b"", Ts(11));
-    assert_eq!(entries.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>(), ["a", "b"].map(b));
+    assert_eq!(
+        entries.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>(),
+        ["a", "b"].map(b)
+    );
     let first = &entries[0];
-    assert_eq!(first.lock.as_ref().map(|lock| (lock.value.clone(), lock.old_value.clone())), Some((b("3"), b("2"))));
-    let versions: Vec<_> = first.versions.iter().map(|version| (version.commit_ts, version.old_value.clone())).collect();
+    assert_eq!(
+        first
+            .lock
+            .as_ref()
+            .map(|lock| (lock.value.clone(), lock.old_value.clone())),
+        Some((b("3"), b("2")))
+    );
+    let versions: Vec<_> = first
+        .versions
+        .iter()
+        .map(|version| (version.commit_ts, version.old_value.clone()))
+        .collect();
     assert_eq!(versions, [(Ts(21), b("1"))], "the checkpoint is exclusive");
-    assert_eq!(store.data.change_locks(b"", b""), [(b("a"), Ts(30)), (b("b"), Ts(30))]);
+    assert_eq!(
+        store.data.change_locks(b"", b""),
+        [(b("a"), Ts(30)), (b("b"), Ts(30))]
+    );
     assert_eq!(store.data.scan_changes(b"", b"", Ts(0))[0].versions.len(), 2);
 }
 
@@ -713,8 +1002,14 @@ fn parted_data_joins_again() {
     }
     store.prewrite(two_phase(vec![put("n", "n")], 20));
     let upper = store.data.split_off(b"m", b"m");
-    assert_eq!((store.data.writes.len(), upper.writes.len(), upper.locks.len()), (1, 2, 1));
-    assert_eq!((store.data.raw_get("", b"z"), upper.raw_get("default", b"z")), (None, Some(&b("z"))));
+    assert_eq!(
+        (store.data.writes.len(), upper.writes.len(), upper.locks.len()),
+        (1, 2, 1)
+    );
+    assert_eq!(
+        (store.data.raw_get("", b"z"), upper.raw_get("default", b"z")),
+        (None, Some(&b("z")))
+    );
     store.data.absorb(upper);
     assert_eq!((store.data.writes.len(), store.data.locks.len()), (3, 1));
     assert_eq!(store.data.raw_get("", b"z"), Some(&b("z")));

@@ -35,7 +35,8 @@ impl Barrier {
 impl GcState {
     /// Barriers that have not expired.
     pub(crate) fn barriers(&mut self, now_ms: u64) -> impl Iterator<Item = &Barrier> {
-        self.barriers.retain(|_, barrier| barrier.expires_ms.is_none_or(|end| end > now_ms));
+        self.barriers
+            .retain(|_, barrier| barrier.expires_ms.is_none_or(|end| end > now_ms));
         self.barriers.values()
     }
 
@@ -87,7 +88,10 @@ impl GcState {
         let new = blocker.as_ref().map_or(target, |barrier| barrier.ts).max(old);
         self.txn_safe_point = new;
         let who = blocker.map_or_else(String::new, |barrier| {
-            format!("GCBarrier {{ BarrierID: {:?}, BarrierTS: {} }}", barrier.id, barrier.ts)
+            format!(
+                "GCBarrier {{ BarrierID: {:?}, BarrierTS: {} }}",
+                barrier.id, barrier.ts
+            )
         });
         Ok((old, new, who))
     }
@@ -126,7 +130,10 @@ impl GcState {
         let mut blocker = None;
         if id == GC_WORKER {
             if ttl != i64::MAX {
-                return Err(format!("the TTL of {GC_WORKER:?} must be {}, it is {ttl}", i64::MAX));
+                return Err(format!(
+                    "the TTL of {GC_WORKER:?} must be {}, it is {ttl}",
+                    i64::MAX
+                ));
             }
             let held = self.barriers(now_ms).min_by_key(|barrier| barrier.ts).cloned();
             blocker = held.filter(|barrier| barrier.ts < ts).map(|barrier| barrier.id);
@@ -164,11 +171,18 @@ mod tests {
     fn a_barrier_behind_the_safe_point_is_refused() {
         let mut gc = GcState::default();
         gc.advance_txn(Ts(100), 0).unwrap();
-        assert!(gc.set_barrier("late", Ts(99), 10, 0).unwrap_err().contains("behind"));
+        assert!(
+            gc.set_barrier("late", Ts(99), 10, 0)
+                .unwrap_err()
+                .contains("behind")
+        );
         assert!(gc.set_barrier("gc_worker", Ts(100), 10, 0).is_err());
         assert!(gc.set_barrier("", Ts(100), 10, 0).is_err());
         assert!(gc.set_barrier("x", Ts(100), 0, 0).is_err());
-        assert_eq!(gc.set_barrier("x", Ts(100), i64::MAX, 5).unwrap().ttl_seconds(7), i64::MAX);
+        assert_eq!(
+            gc.set_barrier("x", Ts(100), i64::MAX, 5).unwrap().ttl_seconds(7),
+            i64::MAX
+        );
         assert_eq!(gc.delete_barrier("x").map(|barrier| barrier.ts), Some(Ts(100)));
     }
 

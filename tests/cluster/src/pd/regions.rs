@@ -14,7 +14,7 @@ fn told(region: &Arc<Region>) -> pdpb::Region {
     let state = region.state.lock();
     pdpb::Region {
         region: Some(state.meta.clone()),
-        leader: Some(state.known_leader.clone().unwrap_or_default()),
+        leader: Some(state.known_leader.unwrap_or_default()),
         ..Default::default()
     }
 }
@@ -52,7 +52,10 @@ impl State {
                 return Err(Overlapped);
             }
         }
-        let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limit)
+            .ok()
+            .filter(|limit| *limit > 0)
+            .unwrap_or(usize::MAX);
         let mut found: Vec<pdpb::Region> = Vec::new();
         let topology = self.topology.read();
         for range in ranges {

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use futures::{Stream, StreamExt};
 use tidemark_model::Ts;
-use tidemark_proto::pdpb::{self as pb, pd_server::Pd};
 use tidemark_proto::metapb;
+use tidemark_proto::pdpb::{self as pb, pd_server::Pd};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -63,7 +63,10 @@ impl Member {
         if !self.is_leader() {
             return Err(Status::unavailable("not leader"));
         }
-        let (need, got) = (self.state.cluster_id, header.map_or(0, |header| header.cluster_id));
+        let (need, got) = (
+            self.state.cluster_id,
+            header.map_or(0, |header| header.cluster_id),
+        );
         if need != got {
             return Err(Status::failed_precondition(format!(
                 "mismatch cluster id, need {need} but got {got}"
@@ -124,7 +127,9 @@ impl Pd for Member {
         let leader = usize::try_from(self.state.pd_leader.load(Ordering::SeqCst)).unwrap_or(0);
         Ok(Response::new(pb::GetMembersResponse {
             header: Some(self.header()),
-            members: (0..self.state.pd_urls.len()).map(|index| self.member(index)).collect(),
+            members: (0..self.state.pd_urls.len())
+                .map(|index| self.member(index))
+                .collect(),
             leader: Some(self.member(leader)),
             etcd_leader: Some(self.member(leader)),
             ..Default::default()
@@ -178,7 +183,10 @@ impl Pd for Member {
         let store = self.state.store_meta(id);
         let header = match store {
             Some(_) => self.header(),
-            None => self.failed(pb::ErrorType::Unknown, format!("invalid store ID {id}, not found")),
+            None => self.failed(
+                pb::ErrorType::Unknown,
+                format!("invalid store ID {id}, not found"),
+            ),
         };
         Ok(Response::new(pb::GetStoreResponse {
             header: Some(header),
@@ -228,11 +236,16 @@ impl Pd for Member {
     ) -> Result<Response<pb::ScanRegionsResponse>, Status> {
         self.check(request.get_ref().header.as_ref()).await?;
         let request = request.get_ref();
-        let regions = self.state.scan_regions(&request.start_key, &request.end_key, request.limit);
+        let regions = self
+            .state
+            .scan_regions(&request.start_key, &request.end_key, request.limit);
         Ok(Response::new(pb::ScanRegionsResponse {
             header: Some(self.header()),
-            region_metas: regions.iter().filter_map(|region| region.region.clone()).collect(),
-            leaders: regions.iter().filter_map(|region| region.leader.clone()).collect(),
+            region_metas: regions
+                .iter()
+                .filter_map(|region| region.region.clone())
+                .collect(),
+            leaders: regions.iter().filter_map(|region| region.leader).collect(),
             regions,
         }))
     }
@@ -245,9 +258,10 @@ impl Pd for Member {
         let request = request.get_ref();
         let (header, regions) = match self.state.batch_scan_regions(&request.ranges, request.limit) {
             Ok(regions) => (self.header(), regions),
-            Err(Overlapped) => {
-                (self.failed(pb::ErrorType::Unknown, "invalid key range, ranges overlapped"), Vec::new())
-            }
+            Err(Overlapped) => (
+                self.failed(pb::ErrorType::Unknown, "invalid key range, ranges overlapped"),
+                Vec::new(),
+            ),
         };
         Ok(Response::new(pb::BatchScanRegionsResponse {
             header: Some(header),
@@ -308,8 +322,11 @@ impl Pd for Member {
         let request = request.get_ref();
         let id = String::from_utf8_lossy(&request.service_id);
         let now_ms = self.now_ms();
-        let result =
-            self.state.gc.lock().update_service(&id, Ts(request.safe_point), request.ttl, now_ms);
+        let result = self
+            .state
+            .gc
+            .lock()
+            .update_service(&id, Ts(request.safe_point), request.ttl, now_ms);
         Ok(Response::new(match result {
             Ok((blocker, ttl, least)) => pb::UpdateServiceGcSafePointResponse {
                 header: Some(self.header()),
@@ -332,7 +349,11 @@ impl Pd for Member {
         let request = request.get_ref();
         let now_ms = self.now_ms();
         let ts = Ts(request.barrier_ts);
-        let result = self.state.gc.lock().set_barrier(&request.barrier_id, ts, request.ttl_seconds, now_ms);
+        let result = self
+            .state
+            .gc
+            .lock()
+            .set_barrier(&request.barrier_id, ts, request.ttl_seconds, now_ms);
         Ok(Response::new(match result {
             Ok(barrier) => pb::SetGcBarrierResponse {
                 header: Some(self.header()),
@@ -366,7 +387,11 @@ impl Pd for Member {
         let now_ms = self.now_ms();
         let mut gc = self.state.gc.lock();
         let barriers: Vec<_> = gc.barriers(now_ms).map(|barrier| info(barrier, now_ms)).collect();
-        let gc_barriers = if request.exclude_gc_barriers { Vec::new() } else { barriers };
+        let gc_barriers = if request.exclude_gc_barriers {
+            Vec::new()
+        } else {
+            barriers
+        };
         Ok(Response::new(pb::GetGcStateResponse {
             header: Some(self.header()),
             gc_state: Some(pb::GcState {
@@ -388,7 +413,11 @@ impl Pd for Member {
     ) -> Result<Response<pb::AdvanceTxnSafePointResponse>, Status> {
         self.check(request.get_ref().header.as_ref()).await?;
         let now_ms = self.now_ms();
-        let result = self.state.gc.lock().advance_txn(Ts(request.get_ref().target), now_ms);
+        let result = self
+            .state
+            .gc
+            .lock()
+            .advance_txn(Ts(request.get_ref().target), now_ms);
         Ok(Response::new(match result {
             Ok((old, new, blocker)) => pb::AdvanceTxnSafePointResponse {
                 header: Some(self.header()),

@@ -36,7 +36,9 @@ async fn one_answer(store: &StoreHandle, request: Request) -> Option<Reply> {
         Ask::PessimisticRollback(request) => Reply::PessimisticRollback(store.pessimistic_rollback(&request)),
         Ask::TxnHeartBeat(request) => Reply::TxnHeartBeat(store.heart_beat(&request)),
         Ask::CheckTxnStatus(request) => Reply::CheckTxnStatus(store.check_txn_status(&request)),
-        Ask::CheckSecondaryLocks(request) => Reply::CheckSecondaryLocks(store.check_secondary_locks(&request)),
+        Ask::CheckSecondaryLocks(request) => {
+            Reply::CheckSecondaryLocks(store.check_secondary_locks(&request))
+        }
         Ask::ScanLock(request) => Reply::ScanLock(store.scan_lock(request)),
         Ask::ResolveLock(request) => Reply::ResolveLock(store.resolve_lock(&request)),
         Ask::Gc(request) => Reply::Gc(store.collect_garbage(&request)),

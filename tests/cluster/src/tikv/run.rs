@@ -48,7 +48,10 @@ impl State {
 }
 
 impl RegionState {
-    pub(crate) fn check_keys<'a>(&self, mut keys: impl Iterator<Item = &'a Bytes>) -> Result<(), errorpb::Error> {
+    pub(crate) fn check_keys<'a>(
+        &self,
+        mut keys: impl Iterator<Item = &'a Bytes>,
+    ) -> Result<(), errorpb::Error> {
         keys.try_for_each(|key| self.check_key(key))
     }
 

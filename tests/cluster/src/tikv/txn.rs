@@ -154,7 +154,10 @@ impl StoreHandle {
         })
     }
 
-    pub(crate) fn pessimistic_lock(&self, request: &pb::PessimisticLockRequest) -> pb::PessimisticLockResponse {
+    pub(crate) fn pessimistic_lock(
+        &self,
+        request: &pb::PessimisticLockRequest,
+    ) -> pb::PessimisticLockResponse {
         self.on_region(request.context.as_ref(), |shared, region| {
             region.check_keys(request.mutations.iter().map(|mutation| &mutation.key))?;
             if request.return_values || request.check_existence {
@@ -276,16 +279,25 @@ impl StoreHandle {
         if keys.is_empty() {
             keys.push(request.split_key.clone());
         }
-        let encode = |key: &Bytes| if request.is_raw_kv { key.clone() } else { crate::keys::encode(key) };
+        let encode = |key: &Bytes| {
+            if request.is_raw_kv {
+                key.clone()
+            } else {
+                crate::keys::encode(key)
+            }
+        };
         let bounds = keys.iter().map(encode).collect();
-        let checked: pb::SplitRegionResponse =
-            self.on_region(request.context.as_ref(), |_, _| Ok(pb::SplitRegionResponse::default()));
+        let checked: pb::SplitRegionResponse = self.on_region(request.context.as_ref(), |_, _| {
+            Ok(pb::SplitRegionResponse::default())
+        });
         if checked.region_error.is_some() || !checked.errors.is_empty() {
             return checked;
         }
         let context = request.context.as_ref();
         let id = context.map_or(0, |context| context.region_id);
-        let version = context.and_then(|context| context.region_epoch.as_ref()).map(|epoch| epoch.version);
+        let version = context
+            .and_then(|context| context.region_epoch.as_ref())
+            .map(|epoch| epoch.version);
         match self.state.split_region(id, version, bounds) {
             Ok(regions) => pb::SplitRegionResponse {
                 left: regions.first().cloned(),
