@@ -189,7 +189,7 @@ async fn cost_of_a_message_against_bare_librdkafka() {
 
         let mut messages = Vec::new();
         encode(&table, &batches, |message, id| {
-            messages.push((id as i32 % 4, message.to_vec()))
+            messages.push((id as i32 % 4, message.to_vec()));
         });
         for round in 1..=2 {
             let bare = {

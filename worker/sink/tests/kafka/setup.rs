@@ -38,9 +38,10 @@ impl Secrets for Kept {
 /// Settings of a sink at `brokers`, with `more` on top.
 pub(crate) fn settings(brokers: &str, topic: &str, more: Value) -> tidemark_crds::KafkaSink {
     let mut all = json!({"brokers": [brokers], "topic": topic});
-    all.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else {
+        panic!("settings are an object")
+    };
+    all.as_object_mut().unwrap().extend(more);
     serde_json::from_value(all).unwrap()
 }
 
