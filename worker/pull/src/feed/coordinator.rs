@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::heal::Heals;
 use super::locate::{Locating, Want};
+use super::mailbox::mailbox;
 use super::shared::{FeedSpan, Shared};
 use super::store::Stores;
 use super::stream::{Cause, Command, End, Report, Ticket};
@@ -142,7 +143,7 @@ impl Ord for Timer {
 
 impl Coordinator {
     pub(super) fn new(shared: Arc<Shared>, controls: mpsc::UnboundedReceiver<Control>) -> Self {
-        let (reporter, reports) = mpsc::unbounded_channel();
+        let (reporter, reports) = mailbox();
         let config = &shared.config;
         let kv = crate::kv::KvConfig {
             net: config.net.clone(),

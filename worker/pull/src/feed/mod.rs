@@ -4,6 +4,7 @@ mod advance;
 mod coordinator;
 mod heal;
 mod locate;
+mod mailbox;
 mod shared;
 mod store;
 mod stream;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::coordinator::{Control, Coordinator};
+use self::mailbox::mailbox;
 use self::shared::Shared;
 use crate::config::PullConfig;
 use crate::pd::PdClient;
@@ -108,8 +110,8 @@ pub struct Puller {
 impl Puller {
     /// A puller without spans. Needs a tokio runtime.
     pub fn new(pd: PdClient, config: PullConfig) -> Self {
-        let (advance, due) = mpsc::unbounded_channel();
-        let (controls, received) = mpsc::unbounded_channel();
+        let (advance, due) = mailbox();
+        let (controls, received) = mailbox();
         let shared = Arc::new(Shared::new(pd, config, advance));
         let coordinator = Coordinator::new(Arc::clone(&shared), received);
         let tasks = vec![

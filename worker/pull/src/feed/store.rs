@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::coordinator::{Coordinator, Hold};
+use super::mailbox::mailbox;
 use super::stream::{Command, Protocol, Registration, Stream, Ticket};
 
 /// A stream without regions is let go after this.
@@ -111,7 +112,7 @@ impl Stores {
     /// Lets all streams go; they stay listed until they have ended.
     pub(super) fn release_all(&mut self) {
         for stream in self.by_id.values_mut().flat_map(|state| &mut state.streams) {
-            stream.commands = mpsc::unbounded_channel().0;
+            stream.commands = mailbox().0;
         }
     }
 
@@ -244,7 +245,7 @@ impl Coordinator {
         {
             return least.id;
         }
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = mailbox();
         let blocked = Arc::new(AtomicBool::new(false));
         let stream = Stream {
             id,

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use super::PullEvent;
+use super::mailbox::mailbox;
 use super::shared::{FeedSpan, Shared};
 use crate::matcher::Matcher;
 use crate::stats::add;
@@ -193,7 +194,7 @@ impl Stream {
             blocked,
             ..
         } = self;
-        let (requests, outgoing) = mpsc::unbounded_channel();
+        let (requests, outgoing) = mailbox();
         let mut running = Running {
             store,
             protocol,

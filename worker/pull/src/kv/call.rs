@@ -81,7 +81,7 @@ impl KvClient {
             }
         };
         let leader = match &region.leader {
-            Some(leader) => leader.clone(),
+            Some(leader) => *leader,
             None => {
                 self.inner.regions.lock().forget(&region);
                 return Err(KvError::Region {
@@ -177,7 +177,7 @@ impl KvClient {
     fn region_error(&self, what: &'static str, region: &Arc<Region>, error: errorpb::Error) -> KvError {
         let mut regions = self.inner.regions.lock();
         let busy = error.server_is_busy.is_some() || error.max_timestamp_not_synced.is_some();
-        match error.not_leader.as_ref().and_then(|moved| moved.leader.clone()) {
+        match error.not_leader.as_ref().and_then(|moved| moved.leader) {
             Some(leader) if leader.store_id != 0 => {
                 let mut moved = Region::clone(region);
                 moved.leader = Some(leader);

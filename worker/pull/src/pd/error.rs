@@ -96,7 +96,7 @@ impl PdError {
 }
 
 /// The error of a gRPC status.
-pub(super) fn of_status(what: &'static str, endpoint: &str, status: Status) -> PdError {
+pub(super) fn of_status(what: &'static str, endpoint: &str, status: &Status) -> PdError {
     let message = status.message();
     match status.code() {
         Code::FailedPrecondition if message.contains("mismatch cluster id") => wrong_cluster(message),
@@ -111,7 +111,7 @@ pub(super) fn of_status(what: &'static str, endpoint: &str, status: Status) -> P
         code => PdError::Transport {
             what,
             endpoint: endpoint.to_owned(),
-            message: format!("{code}: {}", chain(&status)),
+            message: format!("{code}: {}", chain(status)),
         },
     }
 }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_wrong_cluster_id_is_told_with_both_ids() {
         let status = Status::failed_precondition("mismatch cluster id, need 11 but got 22");
-        let error = of_status("Tso", "pd", status);
+        let error = of_status("Tso", "pd", &status);
         assert!(!error.is_retryable());
         assert_eq!(
             error.to_string(),
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_lost_leadership_is_retried() {
-        let error = of_status("GetStore", "pd", Status::unavailable("rpc error: not leader"));
+        let error = of_status("GetStore", "pd", &Status::unavailable("rpc error: not leader"));
         assert!(matches!(error, PdError::NoLeader { .. }) && error.is_retryable());
     }
 }

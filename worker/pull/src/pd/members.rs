@@ -196,7 +196,7 @@ impl Shared {
                 let response = response.into_inner();
                 error::of_header(WHAT, response.header.as_ref()).map_or(Ok(response), Err)
             }
-            Ok(Err(status)) => Err(error::of_status(WHAT, url, status)),
+            Ok(Err(status)) => Err(error::of_status(WHAT, url, &status)),
             Err(_) => Err(PdError::Transport {
                 what: WHAT,
                 endpoint: url.to_owned(),

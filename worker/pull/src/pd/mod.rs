@@ -122,7 +122,7 @@ impl PdClient {
                         }
                     }
                     Ok(Err(status)) => {
-                        let error = error::of_status(what, &leader.url, status);
+                        let error = error::of_status(what, &leader.url, &status);
                         if error.is_retryable() {
                             self.inner.members.suspect(&leader);
                         }

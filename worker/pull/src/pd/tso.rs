@@ -87,7 +87,7 @@ async fn stream(
 ) -> Result<(), PdError> {
     let leader = members.leader().await?;
     let fail = |status: tonic::Status| {
-        let error = error::of_status(WHAT, &leader.url, status);
+        let error = error::of_status(WHAT, &leader.url, &status);
         if error.is_retryable() {
             members.suspect(&leader);
         }
