@@ -58,7 +58,11 @@ impl EndpointState {
                 stream.subscribed.remove(&(key.request, region_id));
             }
         }
-        if self.regions.get(&region_id).is_some_and(|region| region.subscriptions.is_empty()) {
+        if self
+            .regions
+            .get(&region_id)
+            .is_some_and(|region| region.subscriptions.is_empty())
+        {
             self.regions.remove(&region_id);
         }
     }
@@ -163,7 +167,10 @@ impl Endpoint {
                     }
                     Some(ResolvedForm::Nothing) | None => continue,
                 }
-                groups.entry(key).or_default().push((subscription.resolved.0, *id));
+                groups
+                    .entry(key)
+                    .or_default()
+                    .push((subscription.resolved.0, *id));
             }
         }
         for (key, mut regions) in groups {
@@ -228,7 +235,11 @@ pub(super) fn epoch_not_match(current_regions: Vec<metapb::Region>) -> cdcpb::Er
 /// Sends resolved timestamps until the endpoint is gone.
 async fn tick(endpoint: Weak<Endpoint>, interval: Duration) {
     // TiKV too takes its default for zero.
-    let interval = if interval.is_zero() { Duration::from_secs(1) } else { interval };
+    let interval = if interval.is_zero() {
+        Duration::from_secs(1)
+    } else {
+        interval
+    };
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

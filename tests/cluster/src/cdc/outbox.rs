@@ -210,7 +210,8 @@ impl Outbox {
         let mut message = ChangeDataEvent::default();
         let mut bytes = 0;
         while let Some(item) = queue.items.front() {
-            let fits = bytes + item.bytes <= self.limits.message_bytes && message.events.len() < self.limits.message_events;
+            let fits = bytes + item.bytes <= self.limits.message_bytes
+                && message.events.len() < self.limits.message_events;
             let is_due = item.due.is_none_or(|due| now.is_some_and(|now| due <= now));
             let alone = matches!(item.load, Load::Resolved(_));
             if !message.events.is_empty() && (!fits || !is_due || alone) {

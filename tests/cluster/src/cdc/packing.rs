@@ -39,7 +39,10 @@ mod tests {
     fn groups_grow_by_four_and_take_the_least_ts() {
         let regions = (0..200u64).map(|region| (1000 - region, region)).collect();
         let messages = pack(7, regions);
-        let shape: Vec<_> = messages.iter().map(|message| (message.regions.len(), message.ts)).collect();
+        let shape: Vec<_> = messages
+            .iter()
+            .map(|message| (message.regions.len(), message.ts))
+            .collect();
         assert_eq!(shape, [(8, 801), (32, 809), (128, 841), (32, 969)]);
         assert!(messages.iter().all(|message| message.request_id == 7));
         assert!(messages[0].regions.contains(&199), "the slowest come first");

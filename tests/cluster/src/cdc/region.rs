@@ -75,7 +75,8 @@ impl Subscription {
     }
 
     fn fail(&self, region_id: u64, error: cdcpb::Error) {
-        self.outbox.push_error(self.event(region_id, event::Event::Error(error)));
+        self.outbox
+            .push_error(self.event(region_id, event::Event::Error(error)));
     }
 
     fn sees(&self, row: &event::Row) -> bool {
@@ -134,7 +135,9 @@ impl Region {
     }
 
     pub(super) fn has(&self, key: SubscriptionKey) -> bool {
-        self.subscriptions.iter().any(|subscription| subscription.key == key)
+        self.subscriptions
+            .iter()
+            .any(|subscription| subscription.key == key)
     }
 
     /// Adds a subscription; live rows flow from now on.
@@ -147,7 +150,11 @@ impl Region {
 
     /// Ends a subscription, telling the client if `error` is given. False where there is none.
     pub(super) fn unsubscribe(&mut self, key: SubscriptionKey, error: Option<cdcpb::Error>) -> bool {
-        let Some(at) = self.subscriptions.iter().position(|subscription| subscription.key == key) else {
+        let Some(at) = self
+            .subscriptions
+            .iter()
+            .position(|subscription| subscription.key == key)
+        else {
             return false;
         };
         let subscription = self.subscriptions.swap_remove(at);
@@ -183,7 +190,11 @@ impl Region {
             self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
             rows::shuffle(&mut rows, self.seed);
         }
-        let fakes = if quirks.fake_prewrites { rows::fakes(&rows) } else { Vec::new() };
+        let fakes = if quirks.fake_prewrites {
+            rows::fakes(&rows)
+        } else {
+            Vec::new()
+        };
         let (id, mut ended) = (self.id, Vec::new());
         self.subscriptions.retain(|subscription| {
             let sent = subscription.send_live(id, &rows) && subscription.send_live(id, &fakes);
@@ -234,21 +245,29 @@ impl Region {
             subscription.initialized = true;
         }
         let entries = event::Event::Entries(event::Entries { entries });
-        subscription.outbox.push_scanned(subscription.event(self.id, entries));
+        subscription
+            .outbox
+            .push_scanned(subscription.event(self.id, entries));
         true
     }
 
     /// Moves the resolved ts of the initialized subscriptions up to `ts` or their oldest lock (or not at all,
     /// without a `ts`) and gives those that have one.
     pub(super) fn resolve(&mut self, ts: Option<Ts>) -> impl Iterator<Item = &Subscription> {
-        for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.initialized) {
+        for subscription in self
+            .subscriptions
+            .iter_mut()
+            .filter(|subscription| subscription.initialized)
+        {
             let oldest = subscription.pins.first_key_value().map(|(oldest, _)| *oldest);
             if let Some(ts) = ts {
                 let reached = oldest.map_or(ts, |oldest| oldest.min(ts));
                 subscription.resolved = subscription.resolved.max(reached);
             }
         }
-        self.subscriptions.iter().filter(|subscription| subscription.resolved != Ts::ZERO)
+        self.subscriptions
+            .iter()
+            .filter(|subscription| subscription.resolved != Ts::ZERO)
     }
 }
 

@@ -72,7 +72,10 @@ impl Session {
     /// The first request decides for the whole stream.
     fn dialect(&mut self, request: &ChangeDataRequest) -> Dialect {
         *self.dialect.get_or_insert_with(|| {
-            let version = request.header.as_ref().map_or("", |header| header.ticdc_version.as_str());
+            let version = request
+                .header
+                .as_ref()
+                .map_or("", |header| header.ticdc_version.as_str());
             let dialect = Dialect::new(self.multiplexing, version);
             let connection = Connection {
                 outbox: Arc::clone(&self.outbox),
@@ -138,7 +141,11 @@ impl Session {
         let visited = endpoint.store.with_region(region_id, |view| {
             let meta = view.meta();
             let mut state = endpoint.state.lock();
-            if state.regions.get(&region_id).is_some_and(|region| region.has(key)) {
+            if state
+                .regions
+                .get(&region_id)
+                .is_some_and(|region| region.has(key))
+            {
                 return Err(cdcpb::Error {
                     duplicate_request: Some(cdcpb::DuplicateRequest { region_id }),
                     ..Default::default()

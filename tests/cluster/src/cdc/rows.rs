@@ -84,7 +84,11 @@ pub(super) fn live(effect: Applied) -> Row {
             start_ts: start_ts.0,
             r#type: LogType::Rollback.into(),
             key,
-            value: if protected { bytes::Bytes::from_static(b"p") } else { bytes::Bytes::new() },
+            value: if protected {
+                bytes::Bytes::from_static(b"p")
+            } else {
+                bytes::Bytes::new()
+            },
             ..Default::default()
         },
     }
@@ -106,7 +110,9 @@ pub(super) fn shuffle(rows: &mut [Row], seed: u64) {
 /// Repeats of the puts' PREWRITE rows without their values.
 pub(super) fn fakes(rows: &[Row]) -> Vec<Row> {
     let puts = rows.iter().filter(|row| {
-        row.r#type == i32::from(LogType::Prewrite) && row.op_type == i32::from(OpType::Put) && !row.value.is_empty()
+        row.r#type == i32::from(LogType::Prewrite)
+            && row.op_type == i32::from(OpType::Put)
+            && !row.value.is_empty()
     });
     let fake = puts.map(|row| Row {
         value: bytes::Bytes::new(),
@@ -126,7 +132,11 @@ pub(super) fn initialized() -> Row {
 
 /// Rows of what a scan found at one key: the lock, then versions from new to old.
 pub(super) fn scanned(entry: &ScanEntry, filter_loop: bool, duplicate: bool, rows: &mut Vec<Row>) {
-    if let Some(lock) = entry.lock.as_ref().filter(|lock| !is_filtered(lock.txn_source, filter_loop)) {
+    if let Some(lock) = entry
+        .lock
+        .as_ref()
+        .filter(|lock| !is_filtered(lock.txn_source, filter_loop))
+    {
         rows.push(scanned_lock(entry, lock));
     }
     for version in &entry.versions {
@@ -213,7 +223,11 @@ mod tests {
         let before = rows.clone();
         shuffle(&mut rows, 7);
         assert_ne!(rows, before);
-        let of_key_0: Vec<_> = rows.iter().filter(|row| row.key[0] == 0).map(|row| row.start_ts).collect();
+        let of_key_0: Vec<_> = rows
+            .iter()
+            .filter(|row| row.key[0] == 0)
+            .map(|row| row.start_ts)
+            .collect();
         assert_eq!(of_key_0, [1, 2]);
         let mut again = before;
         shuffle(&mut again, 7);

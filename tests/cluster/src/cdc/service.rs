@@ -105,8 +105,12 @@ impl ChangeData for CdcService {
         if !self.endpoint.config().v2 {
             return Err(Status::unimplemented(""));
         }
-        let features = request.metadata().get(FEATURES).and_then(|value| value.to_str().ok());
-        let multiplexing = version::multiplexing(features.unwrap_or_default()).map_err(Status::unimplemented)?;
+        let features = request
+            .metadata()
+            .get(FEATURES)
+            .and_then(|value| value.to_str().ok());
+        let multiplexing =
+            version::multiplexing(features.unwrap_or_default()).map_err(Status::unimplemented)?;
         Ok(Response::new(self.open(request.into_inner(), multiplexing)))
     }
 }

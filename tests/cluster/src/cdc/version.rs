@@ -10,7 +10,11 @@ const MULTIPLEXING: &str = "stream-multiplexing";
 pub(super) fn multiplexing(features: &str) -> Result<bool, String> {
     let names = features.split(',').map(str::trim).filter(|name| !name.is_empty());
     let (known, unknown): (Vec<_>, Vec<_>) = names.partition(|name| *name == MULTIPLEXING);
-    if unknown.is_empty() { Ok(!known.is_empty()) } else { Err(unknown.join(",")) }
+    if unknown.is_empty() {
+        Ok(!known.is_empty())
+    } else {
+        Err(unknown.join(","))
+    }
 }
 
 /// How resolved timestamps are put on a stream.
@@ -74,7 +78,10 @@ mod tests {
     fn unknown_features_are_named() {
         assert_eq!(multiplexing(""), Ok(false));
         assert_eq!(multiplexing("stream-multiplexing"), Ok(true));
-        assert_eq!(multiplexing("stream-multiplexing,time-travel"), Err("time-travel".to_owned()));
+        assert_eq!(
+            multiplexing("stream-multiplexing,time-travel"),
+            Err("time-travel".to_owned())
+        );
         assert_eq!(multiplexing("a, b"), Err("a,b".to_owned()));
     }
 

@@ -82,7 +82,10 @@ fn whole(locks: &[(&str, u64)]) -> (Region, Client) {
 }
 
 fn resolved(region: &mut Region, ts: u64) -> Vec<u64> {
-    region.resolve(Some(Ts(ts))).map(|subscription| subscription.resolved.0).collect()
+    region
+        .resolve(Some(Ts(ts)))
+        .map(|subscription| subscription.resolved.0)
+        .collect()
 }
 
 fn apply(region: &mut Region, effects: Vec<Applied>) -> Vec<SubscriptionKey> {
@@ -110,7 +113,11 @@ fn locks_hold_the_resolved_ts_until_they_are_committed_or_rolled_back() {
     apply(&mut region, vec![commit("a", 10, 30)]);
     assert_eq!(resolved(&mut region, 110), [20]);
     apply(&mut region, vec![commit("b", 20, 40)]);
-    assert_eq!(resolved(&mut region, 120), [20], "one of two locks of the ts is left");
+    assert_eq!(
+        resolved(&mut region, 120),
+        [20],
+        "one of two locks of the ts is left"
+    );
     let rollback = Applied::Rollback {
         key: key("c"),
         start_ts: Ts(20),
@@ -126,7 +133,10 @@ fn a_resolved_ts_never_falls_and_is_repeated_without_a_new_one() {
     assert_eq!(resolved(&mut region, 100), [100]);
     apply(&mut region, vec![prewrite("a", 50)]);
     assert_eq!(resolved(&mut region, 110), [100]);
-    let repeated: Vec<_> = region.resolve(None).map(|subscription| subscription.resolved.0).collect();
+    let repeated: Vec<_> = region
+        .resolve(None)
+        .map(|subscription| subscription.resolved.0)
+        .collect();
     assert_eq!(repeated, [100]);
 }
 
@@ -136,7 +146,13 @@ fn a_lock_that_vanishes_silently_holds_every_subscription_until_its_key_is_prewr
     region.subscribe(client.subscription(2, ObservedRange::Whole));
     region.scanned(2, Vec::new(), true);
     assert_eq!(resolved(&mut region, 100), [10, 10]);
-    region.unsubscribe(SubscriptionKey { stream: 1, request: 1 }, None);
+    region.unsubscribe(
+        SubscriptionKey {
+            stream: 1,
+            request: 1,
+        },
+        None,
+    );
     assert_eq!(resolved(&mut region, 110), [10]);
     apply(&mut region, vec![prewrite("ghost", 120)]);
     apply(&mut region, vec![commit("ghost", 120, 121)]);
@@ -178,7 +194,13 @@ fn the_row_without_fields_reaches_subscriptions_of_the_whole_region_only() {
 fn a_write_to_a_key_that_begins_with_r_ends_all_subscriptions() {
     let (mut region, client) = whole(&[]);
     let ended = apply(&mut region, vec![prewrite("row", 5)]);
-    assert_eq!(ended, [SubscriptionKey { stream: 1, request: 1 }]);
+    assert_eq!(
+        ended,
+        [SubscriptionKey {
+            stream: 1,
+            request: 1
+        }]
+    );
     let events = client.events();
     let [only] = events.as_slice() else {
         panic!("one error was expected, not {events:?}");
@@ -197,8 +219,17 @@ fn a_full_queue_ends_its_own_subscription_with_congested() {
     subscription.key.stream = 2;
     region.subscribe(subscription);
     let ended = apply(&mut region, vec![prewrite("a", 5)]);
-    assert_eq!(ended, [SubscriptionKey { stream: 2, request: 2 }]);
-    assert_eq!(slow.events()[0].event, Some(event::Event::Error(congested(REGION))));
+    assert_eq!(
+        ended,
+        [SubscriptionKey {
+            stream: 2,
+            request: 2
+        }]
+    );
+    assert_eq!(
+        slow.events()[0].event,
+        Some(event::Event::Error(congested(REGION)))
+    );
     assert_eq!(client.rows().len(), 1);
     apply(&mut region, vec![prewrite("b", 6)]);
     assert!(slow.events().is_empty(), "nothing follows an error");
@@ -222,6 +253,9 @@ fn fake_prewrites_repeat_puts_without_their_values() {
     region.apply(vec![prewrite("a", 5)], quirks);
     let rows = client.rows();
     assert_eq!(rows.len(), 2);
-    assert_eq!((&rows[0].value[..], &rows[1].value[..]), (&b"value"[..], &b""[..]));
+    assert_eq!(
+        (&rows[0].value[..], &rows[1].value[..]),
+        (&b"value"[..], &b""[..])
+    );
     assert_eq!(rows[0].start_ts, rows[1].start_ts);
 }
