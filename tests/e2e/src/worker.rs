@@ -42,6 +42,13 @@ impl Worker {
         self.arguments.push(text.to_owned());
     }
 
+    /// Puts a key of a Secret where the worker finds it.
+    pub fn secret(&self, secret: &str, key: &str, value: &str) -> Result<()> {
+        let folder = self.folder.path().join("secrets").join(secret);
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join(key), value)?)
+    }
+
     /// The folder of the feed's file, its state and its log.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -133,6 +140,28 @@ impl Worker {
         let (_, text) = http_get(self.admin, "/metrics").await?;
         let line = text.lines().find_map(|line| line.strip_prefix("tidemark_checkpoint_ts "));
         line.context("no checkpoint")?.parse().context("a ts")
+    }
+
+    /// Waits until the checkpoint is above `ts`.
+    pub async fn checkpoint_above(&self, ts: u64) -> Result<()> {
+        eventually(PATIENCE, "checkpoint that moves", || async {
+            let checkpoint = self.checkpoint().await?;
+            ensure!(checkpoint > ts, "checkpoint {checkpoint} is not above {ts}");
+            Ok(())
+        })
+        .await
+        .with_context(|| self.log_tail())
+    }
+
+    /// The checkpoint in the state folder.
+    pub fn saved_checkpoint(&self) -> Result<u64> {
+        let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(self.state().join("checkpoint.json"))?)?;
+        saved["checkpoint_ts"].as_str().context("no checkpoint")?.parse().context("a ts")
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        tail(&self.folder.path().join("worker.log"))
     }
 
     /// All it has logged.

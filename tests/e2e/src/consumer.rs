@@ -1,0 +1,196 @@
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use tidemark_harness::{Folder, Kafka, S3Server};
+use tidemark_judge::source::{
+    CsvFormat, KafkaReader, KafkaSource, Sighting, StorageFormat, StorageReader, StorageSource, Topics, Until,
+};
+use tidemark_judge::{Judge, OldImage, Placement, Settings};
+
+use crate::Feed;
+
+/// Where a feed writes to, and the consumer that reads it.
+pub struct Destination {
+    target: Target,
+    /// All that was read, and the checkpoints that the feed claimed, in the order they came.
+    seen: Vec<Seen>,
+}
+
+enum Target {
+    Kafka { brokers: String, prefix: String, reader: Option<Box<KafkaReader>>, _server: Option<Kafka> },
+    Files { url: String, format: &'static str, reader: Box<StorageReader>, extra: serde_json::Value, secret: Option<(String, String)>, _keep: Keep },
+}
+
+/// What has to live as long as the files are read.
+enum Keep {
+    Folder(Folder),
+    Server(Box<S3Server>),
+}
+
+enum Seen {
+    Sighting(Sighting),
+    Checkpoint(u64),
+}
+
+/// How long a consumer waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+impl Destination {
+    /// Topics of a Kafka server whose names begin with `prefix`.
+    pub fn kafka(server: Kafka, prefix: &str) -> Result<Self> {
+        let brokers = server.bootstrap();
+        let mut destination = Self::kafka_at(&brokers, prefix)?;
+        if let Target::Kafka { _server, .. } = &mut destination.target {
+            *_server = Some(server);
+        }
+        Ok(destination)
+    }
+
+    /// Topics of a Kafka server that someone else keeps.
+    pub fn kafka_at(brokers: &str, prefix: &str) -> Result<Self> {
+        let source = KafkaSource {
+            brokers: brokers.to_owned(),
+            topics: Topics::Prefix(format!("{prefix}.")),
+            properties: Vec::new(),
+        };
+        let reader = Some(Box::new(KafkaReader::new(source)?));
+        let target = Target::Kafka { brokers: brokers.to_owned(), prefix: prefix.to_owned(), reader, _server: None };
+        Ok(Self { target, seen: Vec::new() })
+    }
+
+    /// A folder; `format` is `csv` or `canal-json`.
+    pub fn folder(format: &'static str) -> Result<Self> {
+        let folder = Folder::new("sink")?;
+        let url = format!("file://{}", folder.path().display());
+        Self::files(url, format, Vec::new(), json!({}), None, Keep::Folder(folder))
+    }
+
+    /// A prefix of an S3 server's bucket; `format` is `csv` or `canal-json`.
+    pub fn s3(server: S3Server, prefix: &str, format: &'static str) -> Result<Self> {
+        let url = format!("s3://{}/{prefix}", server.bucket());
+        let options = [
+            ("aws_endpoint", server.endpoint()),
+            ("aws_region", server.region()),
+            ("aws_access_key_id", server.access_key()),
+            ("aws_secret_access_key", server.secret_key()),
+            ("aws_allow_http", "true"),
+        ];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let extra = json!({"endpoint": server.endpoint(), "region": server.region(), "secretName": "s3"});
+        let secret = Some((server.access_key().to_owned(), server.secret_key().to_owned()));
+        Self::files(url, format, options, extra, secret, Keep::Server(Box::new(server)))
+    }
+
+    fn files(
+        url: String,
+        format: &'static str,
+        options: Vec<(String, String)>,
+        extra: serde_json::Value,
+        secret: Option<(String, String)>,
+        keep: Keep,
+    ) -> Result<Self> {
+        let parsed = match format {
+            "csv" => StorageFormat::Csv(CsvFormat::default()),
+            "canal-json" => StorageFormat::CanalJson,
+            other => bail!("unknown format {other}"),
+        };
+        let source = StorageSource { url: url.clone(), options, format: parsed };
+        let reader = Box::new(StorageReader::new(source)?);
+        let target = Target::Files { url, format, reader, extra, secret, _keep: keep };
+        Ok(Self { target, seen: Vec::new() })
+    }
+
+    /// The feed that writes here.
+    pub fn feed(&self, pd: Vec<String>) -> Feed {
+        match &self.target {
+            Target::Kafka { brokers, prefix, .. } => Feed::to_kafka(pd, brokers, prefix),
+            Target::Files { url, format, extra, .. } => {
+                let mut feed = Feed::to_storage(pd, url, format);
+                if let (Some(storage), Some(extra)) =
+                    (feed.sink["storage"].as_object_mut(), extra.as_object())
+                {
+                    storage.extend(extra.clone());
+                }
+                feed
+            }
+        }
+    }
+
+    /// Secrets that the feed names, as (Secret, key, value).
+    pub fn secrets(&self) -> Vec<(&'static str, &'static str, String)> {
+        match &self.target {
+            Target::Files { secret: Some((id, key)), .. } => {
+                vec![("s3", "access-key-id", id.clone()), ("s3", "secret-access-key", key.clone())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Reads what is there now.
+    pub async fn read_on(&mut self) -> Result<()> {
+        self.read(None).await
+    }
+
+    /// Reads until everything at or below `ts` is said to be there.
+    pub async fn read_until(&mut self, ts: u64) -> Result<()> {
+        self.read(Some(ts)).await
+    }
+
+    async fn read(&mut self, until: Option<u64>) -> Result<()> {
+        let seen = &mut self.seen;
+        match &mut self.target {
+            Target::Kafka { reader, .. } => {
+                let mut moved = reader.take().context("the reader is in use")?;
+                let aim = until.map_or(Until::End, Until::Watermark);
+                let (moved, sightings, read) = tokio::task::spawn_blocking(move || {
+                    let mut sightings = Vec::new();
+                    let read = moved.read(aim, PATIENCE, &mut |sighting| sightings.push(Seen::Sighting(sighting)));
+                    (moved, sightings, read)
+                })
+                .await?;
+                *reader = Some(moved);
+                seen.extend(sightings);
+                Ok(read?)
+            }
+            Target::Files { reader, .. } => {
+                let deadline = tokio::time::Instant::now() + PATIENCE;
+                loop {
+                    let checkpoint = reader.poll(&mut |sighting| seen.push(Seen::Sighting(sighting))).await?;
+                    if until.is_none_or(|ts| checkpoint.is_some_and(|checkpoint| checkpoint >= ts)) {
+                        return Ok(());
+                    }
+                    if tokio::time::Instant::now() > deadline {
+                        bail!("the checkpoint {checkpoint:?} of the files does not reach {until:?}");
+                    }
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    /// Notes a checkpoint that the feed claims: what was read until now has to hold all at or below it.
+    pub fn checkpoint(&mut self, ts: u64) {
+        self.seen.push(Seen::Checkpoint(ts));
+    }
+
+    /// Adapts the judge's settings to what the format can tell.
+    pub fn adapt(&self, settings: &mut Settings) {
+        if let Target::Files { format, .. } = &self.target {
+            settings.placement = Placement::Successive;
+            if *format == "csv" {
+                settings.old_image = OldImage::Absent;
+            }
+        }
+    }
+
+    /// Shows the judge all that was read.
+    pub fn show(self, judge: &mut Judge) {
+        for seen in self.seen {
+            match seen {
+                Seen::Sighting(sighting) => judge.take(sighting),
+                Seen::Checkpoint(ts) => judge.observe_checkpoint(ts),
+            }
+        }
+    }
+}
