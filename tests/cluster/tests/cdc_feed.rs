@@ -1,5 +1,6 @@
 //! The change feed of the embedded cluster, seen by a raw client: each behaviour of a real TiKV.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test crate.
+#![allow(dead_code)] // The raw client is shared with `cdc_recordings`.
 
 #[path = "cdc_feed/changes.rs"]
 mod changes;

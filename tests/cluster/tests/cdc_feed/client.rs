@@ -287,6 +287,24 @@ impl Feed {
         .await
     }
 
+    /// Where the resolved ts of a request stands still: a tick may have passed a lock's start ts before the lock
+    /// came, so it can be a little above.
+    pub(crate) async fn held(&mut self, of: u64) -> u64 {
+        const ROUNDS: usize = 4;
+        let from = self.seen.len();
+        self.until("a resolved ts that stands still", |seen| {
+            let all = seen[from..].iter().filter_map(|seen| match seen {
+                Seen::Resolved { request, ts, .. } if *request == of => Some(*ts),
+                _ => None,
+            });
+            let all: Vec<_> = all.collect();
+            let last = *all.last()?;
+            let same = all.iter().rev().take_while(|ts| **ts == last).count();
+            (same >= ROUNDS).then_some(last)
+        })
+        .await
+    }
+
     /// The next `count` resolved timestamps of a request.
     pub(crate) async fn next_resolved(&mut self, of: u64, count: usize) -> Vec<u64> {
         let from = self.seen.len();

@@ -76,7 +76,7 @@ async fn a_client_that_leaves_frees_its_subscriptions() {
     feed.register(&meta, 1, 0);
     feed.initialized(1).await;
     let ghost = cluster.silent_rollback(b"ghost", b"1").unwrap().ts.0;
-    assert_eq!(feed.resolved(1, ghost).await, ghost);
+    assert!(feed.held(1).await < cluster.now().0);
     drop(feed);
     // Only a region without subscriptions forgets the lock; the server needs a moment to see the client gone.
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -158,24 +158,24 @@ async fn rows_of_some_sources_never_come_and_of_others_only_without_the_loop_fil
         ..feed.registration(&meta, 2, 0)
     });
     feed.initialized(2).await;
-    for (source, key) in [(1, "s1"), (256, "s256"), (65536, "s65536"), (0, "s0")] {
+    for (source, key) in [(1, "o1"), (256, "o256"), (65536, "o65536"), (0, "o0")] {
         writer.source.store(source, Ordering::SeqCst);
         writer.write(vec![put(key, "1")]).await;
     }
-    feed.row(1, LogType::Commit, "s0").await;
-    feed.row(2, LogType::Commit, "s0").await;
+    feed.row(1, LogType::Commit, "o0").await;
+    feed.row(2, LogType::Commit, "o0").await;
     assert_eq!(
         feed.kinds(1)[1..],
-        ["PREWRITE s1", "COMMIT s1", "PREWRITE s0", "COMMIT s0"]
+        ["PREWRITE o1", "COMMIT o1", "PREWRITE o0", "COMMIT o0"]
     );
-    assert_eq!(feed.kinds(2)[1..], ["PREWRITE s0", "COMMIT s0"]);
-    assert_eq!(feed.row(1, LogType::Prewrite, "s1").await.txn_source, 1);
+    assert_eq!(feed.kinds(2)[1..], ["PREWRITE o0", "COMMIT o0"]);
+    assert_eq!(feed.row(1, LogType::Prewrite, "o1").await.txn_source, 1);
     let meta = region(&cluster, "a");
     feed.register(&meta, 3, 0);
     feed.initialized(3).await;
     assert_eq!(
         feed.kinds(3),
-        ["COMMITTED s0", "COMMITTED s1", "INITIALIZED"],
+        ["COMMITTED o0", "COMMITTED o1", "INITIALIZED"],
         "scans filter too"
     );
 }

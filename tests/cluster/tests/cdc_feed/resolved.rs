@@ -43,9 +43,10 @@ async fn a_lock_outside_of_an_encoded_sub_range_does_not_hold_it_but_holds_an_op
     feed.initialized(1).await;
     feed.initialized(2).await;
     let start_ts = writer.now();
-    writer.prewrite(start_ts, vec![put("z", "1")]).await;
-    feed.resolved(1, writer.now()).await;
-    assert_eq!(feed.next_resolved(2, 2).await, [start_ts, start_ts]);
+    writer.prewrite(start_ts, vec![put("q", "1")]).await;
+    let later = writer.now();
+    feed.resolved(1, later).await;
+    assert!((start_ts..later).contains(&feed.held(2).await));
     assert_eq!(feed.kinds(1), ["INITIALIZED"]);
 }
 
@@ -141,14 +142,14 @@ async fn one_slow_region_holds_the_eight_slowest_and_no_more() {
     .await;
     let writer = Writer::new(&cluster);
     let mut feed = Feed::open(&cluster).await;
+    let stuck = writer.now();
+    writer.prewrite(stuck, vec![put("k05", "1")]).await;
     let mut ids = Vec::new();
     for i in 0..40 {
         let meta = region(&cluster, &format!("k{i:02}"));
         ids.push(meta.id);
         feed.register(&meta, 1, 0);
     }
-    let stuck = writer.now();
-    writer.prewrite(stuck, vec![put("k05", "1")]).await;
     let from = feed.seen.len();
     let sizes = feed
         .until("all regions, one held", |seen| {
@@ -202,7 +203,7 @@ async fn a_silent_rollback_holds_it_though_no_lock_is_there() {
     let ghost = cluster.silent_rollback(b"ghost", b"1").unwrap().ts.0;
     feed.row(1, LogType::Prewrite, "ghost").await;
     assert!(cluster.regions().iter().all(|region| region.locks == 0));
-    assert_eq!(feed.resolved(1, ghost).await, ghost);
+    assert!((ghost..writer.now()).contains(&feed.held(1).await));
     // A new subscription, and one of two started again, change nothing.
     feed.register(&meta, 2, 0);
     assert_eq!(feed.resolved(2, 1).await, ghost);
@@ -223,12 +224,12 @@ async fn a_silent_rollback_holds_it_though_no_lock_is_there() {
     feed.resolved(4, writer.now()).await;
     // So does a write to the key.
     let ghost = cluster.silent_rollback(b"ghost2", b"1").unwrap().ts.0;
-    assert_eq!(feed.resolved(4, ghost).await, ghost);
+    assert!((ghost..writer.now()).contains(&feed.held(4).await));
     writer.write(vec![put("ghost2", "2")]).await;
     feed.resolved(4, writer.now()).await;
     // And a split.
     let ghost = cluster.silent_rollback(b"ghost3", b"1").unwrap().ts.0;
-    assert_eq!(feed.resolved(4, ghost).await, ghost);
+    assert!((ghost..writer.now()).contains(&feed.held(4).await));
     cluster.split(b"h").unwrap();
     feed.error(4, meta.id).await;
     feed.register(&region(&cluster, "ghost3"), 5, 0);

@@ -104,10 +104,10 @@ async fn live_rows_come_before_between_and_after_scanned_ones_but_no_resolved_ts
     feed.register(&meta, 1, 0);
     feed.error(1, meta.id).await;
     for (hold, key) in [
-        (ScanHold::AfterEvents(1), "x1"),
-        (ScanHold::AfterEvents(2), "x2"),
-        (ScanHold::BeforeInitialized, "x3"),
-        (ScanHold::None, "x4"),
+        (ScanHold::AfterEvents(1), "p1"),
+        (ScanHold::AfterEvents(2), "p2"),
+        (ScanHold::BeforeInitialized, "p3"),
+        (ScanHold::None, "p4"),
     ] {
         let at = writer.now();
         writer.prewrite(at, vec![put(key, "live")]).await;
@@ -126,13 +126,13 @@ async fn live_rows_come_before_between_and_after_scanned_ones_but_no_resolved_ts
     let kinds = feed.kinds(1);
     let place = |kind: &str| kinds.iter().position(|seen| seen == kind).unwrap();
     let order = [
-        "PREWRITE x1",
+        "PREWRITE p1",
         "COMMITTED a",
-        "PREWRITE x2",
+        "PREWRITE p2",
         "COMMITTED b",
-        "PREWRITE x3",
+        "PREWRITE p3",
         "COMMITTED c",
-        "PREWRITE x4",
+        "PREWRITE p4",
     ];
     assert!(order.is_sorted_by_key(|kind| place(kind)), "{kinds:?}");
     assert_eq!(kinds.last().unwrap(), "INITIALIZED");

@@ -175,6 +175,25 @@ impl Writer {
         );
     }
 
+    /// Rolls back a transaction that never prewrote its primary, as whoever meets its secondaries does.
+    pub(crate) async fn roll_back_missing(&self, start_ts: u64, primary: &str) {
+        let (mut client, context) = self.route(primary.as_bytes());
+        let request = pb::CheckTxnStatusRequest {
+            context: Some(context),
+            primary_key: bytes(primary),
+            lock_ts: start_ts,
+            caller_start_ts: start_ts,
+            current_ts: self.now(),
+            rollback_if_not_exist: true,
+            ..Default::default()
+        };
+        let response = client.kv_check_txn_status(request).await.unwrap().into_inner();
+        assert!(
+            response.region_error.is_none() && response.error.is_none(),
+            "{response:?}"
+        );
+    }
+
     /// Raises the lock's time to live, which rewrites the lock.
     pub(crate) async fn heartbeat(&self, start_ts: u64, primary: &str, ttl: u64) {
         let (mut client, context) = self.route(primary.as_bytes());
