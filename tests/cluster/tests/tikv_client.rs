@@ -8,6 +8,7 @@ use tidemark_cluster::{Cluster, ClusterConfig};
 use tidemark_proto::kvrpcpb;
 use tidemark_proto::tikvpb::tikv_client::TikvClient;
 use tikv_client::{CheckLevel, RawClient, Transaction, TransactionClient, TransactionOptions};
+use tonic::transport::Endpoint;
 
 /// Three stores; the region of plain keys is cut in three.
 async fn cluster() -> Cluster {
@@ -361,7 +362,8 @@ async fn a_transaction_of_thirty_megabytes_commits() {
         ..Default::default()
     };
     let address = format!("http://{}", cluster.store_address(leader).unwrap());
-    let mut tikv = TikvClient::connect(address).await.unwrap();
+    let channel = Endpoint::from_shared(address).unwrap().connect().await.unwrap();
+    let mut tikv = TikvClient::new(channel);
     let start_ts = cluster.now().0;
     let value = Bytes::from(vec![7; 1000]);
     for chunk in 0..3 {
