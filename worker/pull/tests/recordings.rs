@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test crate"
 )]
 
@@ -77,7 +78,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn request(&mut self, stream: u16, request: ChangeDataRequest) {
+    fn request(&mut self, stream: u16, request: &ChangeDataRequest) {
         let id = (stream, request.request_id, request.region_id);
         if matches!(request.request, None | Some(Request::Register(_))) {
             let span = Span::new(decode_bound(&request.start_key), decode_bound(&request.end_key));
@@ -116,7 +117,7 @@ impl Replay {
                     }
                 }
                 event::Event::ResolvedTs(ts) => {
-                    self.resolved(stream, event.request_id, &[event.region_id], ts)
+                    self.resolved(stream, event.request_id, &[event.region_id], ts);
                 }
                 event::Event::Admin(_) | event::Event::LongTxn(_) => {}
             }
@@ -139,7 +140,7 @@ fn replay(name: &str) -> Replay {
     let mut replay = Replay::default();
     for (direction, stream, payload) in records(name) {
         match direction {
-            0 => replay.request(stream, ChangeDataRequest::decode(payload).unwrap()),
+            0 => replay.request(stream, &ChangeDataRequest::decode(payload).unwrap()),
             1 => replay.message(stream, ChangeDataEvent::decode(payload).unwrap()),
             _ => {}
         }

@@ -133,8 +133,8 @@ proptest! {
             for (start, piece) in ranges.iter() {
                 prop_assert_eq!(start, &at);
                 prop_assert_eq!(ranges.of_slot(piece.slot).map(|(start, _)| start), Some(start));
-                for letter in usize::from(start[0] - b'a')..usize::from(piece.end[0] - b'a') {
-                    prop_assert_eq!(frontier.get(piece.slot), Ts(read[letter]));
+                for ts in &read[usize::from(start[0] - b'a')..usize::from(piece.end[0] - b'a')] {
+                    prop_assert_eq!(frontier.get(piece.slot), Ts(*ts));
                 }
                 at = piece.end.clone();
             }

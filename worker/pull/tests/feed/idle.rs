@@ -86,9 +86,14 @@ fn a_hundred_thousand_idle_regions_cost_a_tenth_of_a_core_and_a_hundred_megabyte
     fake.set_regions(regions);
     let before = resident();
     let (puller, mut events) = pulling.block_on(async {
-        let pd = PdClient::connect(&[fake.endpoint.clone()], None, Some(CLUSTER), PATIENCE)
-            .await
-            .unwrap();
+        let pd = PdClient::connect(
+            std::slice::from_ref(&fake.endpoint),
+            None,
+            Some(CLUSTER),
+            PATIENCE,
+        )
+        .await
+        .unwrap();
         let config = PullConfig {
             streams_per_store: 1,
             scans_per_store: 4096,

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test crate"
 )]
 
@@ -47,9 +48,14 @@ impl Scene {
     pub(crate) async fn new(config: PullConfig, prepare: impl FnOnce(&Fake)) -> Self {
         let (fake, feeds) = Fake::start().await;
         prepare(&fake);
-        let pd = PdClient::connect(&[fake.endpoint.clone()], None, Some(CLUSTER), PATIENCE)
-            .await
-            .unwrap();
+        let pd = PdClient::connect(
+            std::slice::from_ref(&fake.endpoint),
+            None,
+            Some(CLUSTER),
+            PATIENCE,
+        )
+        .await
+        .unwrap();
         let puller = Puller::new(pd, config);
         let (sender, events) = mpsc::channel(1024);
         puller.subscribe(SpanId(5), Span::new("a", "z"), Ts(100), sender.clone());

@@ -57,7 +57,7 @@ async fn write(stores: Stores, seed: u64, stop: Arc<AtomicBool>, done: Arc<Atomi
             if rng.random_bool(0.15) {
                 txn.delete(key);
             } else {
-                txn.put(key, vec![rng.random_range(b'a'..b'z'); rng.random_range(1..600)]);
+                txn.put(key, vec![rng.random_range(b'a'..=b'z'); rng.random_range(1..600)]);
             }
         }
         let ending = if rng.random_bool(0.1) {
