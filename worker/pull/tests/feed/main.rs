@@ -92,7 +92,7 @@ impl Scene {
                 }
                 PullEvent::Resolved { ts: reached, .. } if reached == Ts(ts) => return keys,
                 PullEvent::Resolved { ts: reached, .. } => {
-                    assert!(reached < Ts(ts), "{reached} is beyond {ts}")
+                    assert!(reached < Ts(ts), "{reached} is beyond {ts}");
                 }
                 PullEvent::Initialized { .. } => {}
                 failed @ PullEvent::Failed { .. } => panic!("{failed:?}"),
