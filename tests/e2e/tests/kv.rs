@@ -17,7 +17,7 @@ const ROWS: usize = 1500;
 
 async fn written(running: &Writers, count: usize) {
     eventually(PATIENCE, "writing", || async {
-        let so_far = running.streamed.truth().len();
+        let so_far = running.workload.truth().len();
         tidemark_harness::anyhow::ensure!(so_far >= count, "{so_far} of {count}");
         Ok(())
     })
