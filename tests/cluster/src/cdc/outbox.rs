@@ -257,8 +257,8 @@ mod tests {
         }
     }
 
-    fn outbox(config: CdcConfig) -> Outbox {
-        Outbox::new(&config, StreamFaults::default())
+    fn outbox(config: &CdcConfig) -> Outbox {
+        Outbox::new(config, StreamFaults::default())
     }
 
     fn regions(message: &ChangeDataEvent) -> Vec<u64> {
@@ -267,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_put_together_up_to_the_limits_and_a_large_one_travels_alone() {
-        let outbox = outbox(CdcConfig {
+        let outbox = outbox(&CdcConfig {
             message_bytes: 1000,
             message_events: 3,
             ..CdcConfig::default()
@@ -287,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_resolved_ts_is_a_message_of_its_own_and_keeps_its_place() {
-        let outbox = outbox(CdcConfig::default());
+        let outbox = outbox(&CdcConfig::default());
         outbox.push_live(event(1, 1)).unwrap();
         outbox.push_resolved(ResolvedTs {
             ts: 9,
@@ -304,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn beyond_the_quota_only_errors_pass() {
-        let outbox = outbox(CdcConfig {
+        let outbox = outbox(&CdcConfig {
             stream_quota: 100,
             ..CdcConfig::default()
         });
@@ -321,7 +321,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_scan_waits_while_the_client_does_not_read() {
-        let outbox = outbox(CdcConfig::default());
+        let outbox = outbox(&CdcConfig::default());
         for _ in 0..SCAN_EVENTS {
             outbox.scan_room().await;
             outbox.push_scanned(event(1, 1));
@@ -345,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_drops_what_waits() {
-        let outbox = outbox(CdcConfig::default());
+        let outbox = outbox(&CdcConfig::default());
         outbox.push_live(event(1, 1)).unwrap();
         outbox.end(Err(Status::unavailable("gone")));
         outbox.end(Ok(()));

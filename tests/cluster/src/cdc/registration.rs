@@ -175,7 +175,7 @@ impl Session {
                 outbox: Arc::clone(&self.outbox),
             })
         });
-        visited.unwrap_or_else(|error| Err(of_region(error, region_id)))
+        visited.unwrap_or_else(|error| Err(of_region(&error, region_id)))
     }
 
     /// Ends the stream with an error.
@@ -217,10 +217,10 @@ impl Drop for Session {
 }
 
 /// TiKV's region errors as those of the feed; all others become `region_not_found`.
-fn of_region(error: errorpb::Error, region_id: u64) -> cdcpb::Error {
-    match error.not_leader {
+fn of_region(error: &errorpb::Error, region_id: u64) -> cdcpb::Error {
+    match &error.not_leader {
         Some(not_leader) => cdcpb::Error {
-            not_leader: Some(not_leader),
+            not_leader: Some(*not_leader),
             ..Default::default()
         },
         None => region_not_found(region_id),

@@ -12,7 +12,7 @@ fn nothing_after_errors(feed: &Feed) {
         match seen {
             Seen::Error { request, region, .. } => ended.push((*request, *region)),
             Seen::Row { request, region, .. } => {
-                assert!(!ended.contains(&(*request, *region)), "{:?}", feed.seen)
+                assert!(!ended.contains(&(*request, *region)), "{:?}", feed.seen);
             }
             Seen::Resolved { request, regions, .. } => {
                 assert!(

@@ -11,7 +11,7 @@ use tidemark_proto::cdcpb::event::{self, LogType, Row};
 use tidemark_proto::cdcpb::{self, ChangeDataEvent, ChangeDataRequest, Header};
 use tidemark_proto::metapb;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 use tonic::{Request, Status, Streaming};
 
@@ -56,7 +56,7 @@ pub(crate) enum Method {
 }
 
 pub(crate) struct Feed {
-    requests: mpsc::UnboundedSender<ChangeDataRequest>,
+    requests: mpsc::Sender<ChangeDataRequest>,
     messages: Streaming<ChangeDataEvent>,
     cluster_id: u64,
     pub(crate) version: String,
@@ -67,6 +67,8 @@ pub(crate) struct Feed {
     pub(crate) sizes: Vec<usize>,
 }
 
+/// Requests that may wait to be sent.
+const REQUESTS: usize = 1 << 18;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn start(config: ClusterConfig) -> Cluster {
@@ -94,8 +96,8 @@ impl Feed {
         let url = format!("http://{}", cluster.store_address(store).unwrap());
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
         let mut client = ChangeDataClient::new(channel).max_decoding_message_size(usize::MAX);
-        let (requests, receiver) = mpsc::unbounded_channel();
-        let mut request = Request::new(UnboundedReceiverStream::new(receiver));
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let mut request = Request::new(ReceiverStream::new(receiver));
         if !features.is_empty() {
             request
                 .metadata_mut()
@@ -169,7 +171,7 @@ impl Feed {
         if let Some(traffic) = &self.traffic {
             traffic.lock().unwrap().push(Traffic::Request(request.clone()));
         }
-        self.requests.send(request).unwrap();
+        self.requests.try_send(request).unwrap();
     }
 
     /// Reads until the condition holds of all that was seen, and gives what it found.
@@ -191,7 +193,7 @@ impl Feed {
                 Ok(Ok(None)) => self.seen.push(Seen::End("ok".to_owned())),
                 Ok(Err(status)) => {
                     self.seen
-                        .push(Seen::End(format!("{:?}: {}", status.code(), status.message())))
+                        .push(Seen::End(format!("{:?}: {}", status.code(), status.message())));
                 }
                 Err(_) => panic!("waited in vain for: {what}; seen last: {:#?}", &self.seen[tail..]),
             }

@@ -1,4 +1,5 @@
 //! Rows per second, and many idle regions.
+#![allow(clippy::print_stdout)] // Figures are for people.
 
 use std::time::Instant;
 

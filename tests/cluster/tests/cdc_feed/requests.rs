@@ -124,7 +124,10 @@ async fn registrations_are_checked_in_the_order_of_tikv() {
             ..good.clone()
         });
         let error = feed.error(request_id, meta.id).await;
-        assert_eq!(error.epoch_not_match.unwrap().current_regions, [meta.clone()]);
+        assert_eq!(
+            error.epoch_not_match.unwrap().current_regions,
+            std::slice::from_ref(&meta)
+        );
     }
     feed.send(ChangeDataRequest {
         region_epoch: epoch(8, version),

@@ -240,7 +240,6 @@ impl Writer {
             start_version: start_ts,
             for_update_ts: start_ts,
             keys: vec![bytes(key)],
-            ..Default::default()
         };
         let response = client
             .kv_pessimistic_rollback(request)

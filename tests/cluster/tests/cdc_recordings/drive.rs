@@ -440,3 +440,27 @@ pub(crate) async fn stores() -> Shape {
     run.caught_up(&mut other, 1).await;
     shape(vec![feed, other])
 }
+
+/// Many writers at once, while subscriptions come and go.
+pub(crate) async fn crowd() -> Shape {
+    const WRITERS: usize = 8;
+    let run = Run::new().await;
+    let mut feed = run.open().await;
+    let home = run.home();
+    feed.register(&home, 1, 0);
+    let prefixes: Vec<_> = (0..WRITERS).map(|writer| format!("um/{writer}/")).collect();
+    for request in 2..6 {
+        let writers = prefixes.iter().map(|prefix| run.traffic(prefix));
+        let registration = async {
+            feed.register(&home, request, 0);
+            feed.initialized(request).await;
+            feed.next_resolved(request, 2).await;
+            feed.deregister(request, 0);
+            feed.error(request, home.id).await;
+        };
+        futures::future::join(futures::future::join_all(writers), registration).await;
+    }
+    run.caught_up(&mut feed, 1).await;
+    assert!(feed.rows(1).len() > WRITERS * 100);
+    shape(vec![feed])
+}
