@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::PutPayload;
@@ -9,6 +10,19 @@ use tokio::time::Instant;
 
 use super::encoder::{Piece, Transaction};
 use crate::Ack;
+
+/// Rows of one transaction come closer together than this.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Beyond its age, a file waits no longer for a transaction's end.
+const LATE: Duration = Duration::from_secs(1);
+
+/// When a file ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) bytes: usize,
+    pub(super) age: Duration,
+}
 
 /// A batch that is on its way: acknowledged when every file that holds a row of it is durable.
 #[derive(Debug)]
@@ -45,6 +59,7 @@ pub(super) struct OpenFile {
     parts: Vec<Bytes>,
     bytes: usize,
     began: Instant,
+    pushed: Instant,
     last: Option<Transaction>,
     grants: Vec<Grant>,
     deliveries: Vec<Arc<Delivery>>,
@@ -60,21 +75,42 @@ impl OpenFile {
                 vec![header.into()]
             },
             began: now,
+            pushed: now,
             last: None,
             grants: Vec::new(),
             deliveries: Vec::new(),
         }
     }
 
-    /// Whether the piece belongs into the next file: this one is full and a transaction has ended, or it is twice full.
-    pub(super) fn ends_before(&self, piece: &Piece, file_size: usize) -> bool {
+    /// Whether the piece belongs into the next file: this one is full or old and a transaction has ended, or it is twice full.
+    pub(super) fn ends_before(&self, piece: &Piece, limits: Limits, now: Instant) -> bool {
         let Some(last) = self.last else { return false };
-        let inside = last == piece.first;
-        self.bytes >= if inside { 2 * file_size } else { file_size }
+        if last == piece.first {
+            return self.bytes >= 2 * limits.bytes;
+        }
+        self.is_due(limits, now)
     }
 
-    pub(super) fn push(&mut self, piece: Piece, grant: Option<Grant>, delivery: &Arc<Delivery>) {
+    /// Whether the file is to be written though nothing follows: it is full or old, and no row has come for a while, so that
+    /// a transaction hardly goes on; or it is much too old.
+    pub(super) fn ends(&self, limits: Limits, now: Instant) -> bool {
+        let quiet = self.pushed + QUIET <= now || self.began + limits.age + LATE <= now;
+        quiet && self.is_due(limits, now)
+    }
+
+    fn is_due(&self, limits: Limits, now: Instant) -> bool {
+        self.bytes >= limits.bytes || self.began + limits.age <= now
+    }
+
+    pub(super) fn push(
+        &mut self,
+        piece: Piece,
+        grant: Option<Grant>,
+        delivery: &Arc<Delivery>,
+        now: Instant,
+    ) {
         delivery.begin();
+        self.pushed = now;
         self.bytes += piece.bytes.len();
         self.parts.push(piece.bytes.into());
         self.last = Some(piece.last);
@@ -93,10 +129,6 @@ impl OpenFile {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    pub(super) fn began(&self) -> Instant {
-        self.began
     }
 
     pub(super) fn payload(&self) -> PutPayload {

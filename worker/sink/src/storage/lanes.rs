@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::encoder::{Piece, Version};
-use super::file::{Delivery, OpenFile};
+use super::file::{Delivery, Limits, OpenFile};
 use super::layout::FileNames;
 use super::store::{Created, Store};
 use crate::SinkError;
@@ -29,8 +29,7 @@ const IDLE: Duration = Duration::from_secs(600);
 pub(super) struct Lanes {
     store: Arc<Store>,
     names: FileNames,
-    file_size: usize,
-    flush_interval: Duration,
+    limits: Limits,
     lanes: Mutex<HashMap<Path, Lane>>,
     budget: Budget,
     uploads: Semaphore,
@@ -51,18 +50,11 @@ struct Lane {
 type Number = Shared<oneshot::Receiver<u64>>;
 
 impl Lanes {
-    pub(super) fn new(
-        store: Arc<Store>,
-        names: FileNames,
-        file_size: usize,
-        flush_interval: Duration,
-        buffer: usize,
-    ) -> Arc<Self> {
+    pub(super) fn new(store: Arc<Store>, names: FileNames, limits: Limits, buffer: usize) -> Arc<Self> {
         Arc::new(Self {
             store,
             names,
-            file_size,
-            flush_interval,
+            limits,
             lanes: Mutex::default(),
             budget: Budget::new(buffer),
             uploads: Semaphore::new(UPLOADS),
@@ -97,27 +89,26 @@ impl Lanes {
         grant: Option<Grant>,
         delivery: &Arc<Delivery>,
     ) {
+        let now = Instant::now();
         let mut lanes = self.lanes.lock();
         let lane = lanes.entry(folder.clone()).or_default();
         if lane
             .file
             .as_ref()
-            .is_some_and(|file| file.ends_before(&piece, self.file_size))
+            .is_some_and(|file| file.ends_before(&piece, self.limits, now))
         {
             self.cut(folder, lane);
         }
         lane.file
-            .get_or_insert_with(|| OpenFile::new(version.header(), Instant::now()))
-            .push(piece, grant, delivery);
+            .get_or_insert_with(|| OpenFile::new(version.header(), now))
+            .push(piece, grant, delivery, now);
     }
 
     /// Cuts the files that are old or full, and forgets idle folders.
     pub(super) fn tick(self: &Arc<Self>, now: Instant) {
         let mut lanes = self.lanes.lock();
         lanes.retain(|folder, lane| {
-            let due =
-                |file: &OpenFile| file.began() + self.flush_interval <= now || file.bytes() >= self.file_size;
-            if lane.file.as_ref().is_some_and(due) {
+            if lane.file.as_ref().is_some_and(|file| file.ends(self.limits, now)) {
                 self.cut(folder, lane);
             }
             let idle = lane.file.is_none() && lane.cut_at.is_none_or(|at| at + IDLE <= now);
@@ -157,11 +148,6 @@ impl Lanes {
 
     pub(super) fn stop(&self) {
         self.stop.cancel();
-    }
-
-    #[cfg(test)]
-    pub(super) fn budget(&self) -> &Budget {
-        &self.budget
     }
 
     fn failed(&self) -> SinkError {

@@ -46,7 +46,7 @@ use crate::chunks::chunks;
 use crate::encode::Csv;
 use crate::{Batch, OpenContext, Sink, SinkError};
 use encoder::{Piece, Version};
-use file::Delivery;
+use file::{Delivery, Limits};
 use lanes::Lanes;
 use layout::{Dates, FileNames};
 use store::Store;
@@ -113,7 +113,11 @@ impl StorageSink {
         let buffer = (4 * file_size).clamp(64 << 20, 512 << 20);
         let names = FileNames::new(settings.file_index_digits, settings.format);
         let interval = settings.flush_interval.0;
-        let lanes = Lanes::new(Arc::clone(&store), names, file_size, interval, buffer);
+        let limits = Limits {
+            bytes: file_size,
+            age: interval,
+        };
+        let lanes = Lanes::new(Arc::clone(&store), names, limits, buffer);
         let written = stored_checkpoint(&store).await?;
         if written > context.start_ts {
             tracing::info!(
@@ -335,7 +339,7 @@ impl fmt::Debug for StorageSink {
 
 /// Cuts old files, until the handle is dropped.
 fn tick(lanes: &Arc<Lanes>, flush_interval: Duration) -> AbortOnDropHandle<()> {
-    let period = (flush_interval / 10).clamp(Duration::from_millis(10), Duration::from_millis(500));
+    let period = (flush_interval / 10).clamp(Duration::from_millis(10), Duration::from_millis(100));
     let lanes = Arc::clone(lanes);
     AbortOnDropHandle::new(tokio::spawn(async move {
         let mut ticks = interval(period);

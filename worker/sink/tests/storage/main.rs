@@ -1,0 +1,9 @@
+//! The storage sink on a folder and on a real S3 server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test that can't go on has failed.
+
+mod folder;
+mod opening;
+mod restart;
+mod s3;
+mod setup;
+mod shapes;
