@@ -32,11 +32,30 @@ pub(super) struct Piece {
     pub(super) date: String,
     pub(super) bytes: Vec<u8>,
     pub(super) first: Transaction,
+    /// Where the next transaction begins in `bytes`.
+    pub(super) second: Option<(usize, Transaction)>,
     pub(super) last: Transaction,
 }
 
 /// Commit ts and start ts.
 pub(super) type Transaction = (Ts, Ts);
+
+impl Piece {
+    /// Takes off the first transaction's rows, if others follow.
+    pub(super) fn take_first(&mut self) -> Option<Self> {
+        let (end, second) = self.second.take()?;
+        let rest = self.bytes.split_off(end);
+        let first = Self {
+            date: self.date.clone(),
+            bytes: std::mem::replace(&mut self.bytes, rest),
+            first: self.first,
+            second: None,
+            last: self.first,
+        };
+        self.first = second;
+        Some(first)
+    }
+}
 
 impl Version {
     pub(super) fn new(
@@ -106,12 +125,16 @@ impl Version {
                         date: date.to_owned(),
                         bytes: Vec::with_capacity(self.estimate(rest)),
                         first: transaction,
+                        second: None,
                         last: transaction,
                     });
                     let Some(piece) = pieces.last_mut() else { continue };
                     piece
                 }
             };
+            if piece.second.is_none() && piece.first != transaction {
+                piece.second = Some((piece.bytes.len(), transaction));
+            }
             piece.last = transaction;
             self.row(change, now_ms, &mut piece.bytes)?;
         }

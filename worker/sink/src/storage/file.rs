@@ -84,11 +84,15 @@ impl OpenFile {
 
     /// Whether the piece belongs into the next file: this one is full or old and a transaction has ended, or it is twice full.
     pub(super) fn ends_before(&self, piece: &Piece, limits: Limits, now: Instant) -> bool {
-        let Some(last) = self.last else { return false };
-        if last == piece.first {
+        if self.goes_on_in(piece) {
             return self.bytes >= 2 * limits.bytes;
         }
         self.is_due(limits, now)
+    }
+
+    /// Whether the piece begins inside the file's last transaction.
+    pub(super) fn goes_on_in(&self, piece: &Piece) -> bool {
+        self.last == Some(piece.first)
     }
 
     /// Whether the file is to be written though nothing follows: it is full or old, and no row has come for a while, so that
@@ -98,7 +102,8 @@ impl OpenFile {
         quiet && self.is_due(limits, now)
     }
 
-    fn is_due(&self, limits: Limits, now: Instant) -> bool {
+    /// Whether the file is full or old.
+    pub(super) fn is_due(&self, limits: Limits, now: Instant) -> bool {
         self.bytes >= limits.bytes || self.began + limits.age <= now
     }
 

@@ -80,24 +80,28 @@ impl Lanes {
         }
     }
 
-    /// Appends to the folder's file, which is cut before or after if it is full.
+    /// Appends to the folder's file, or to the next one where this one ends.
     pub(super) fn append(
         self: &Arc<Self>,
         folder: &Path,
         version: &Version,
-        piece: Piece,
+        mut piece: Piece,
         grant: Option<Grant>,
         delivery: &Arc<Delivery>,
     ) {
         let now = Instant::now();
         let mut lanes = self.lanes.lock();
         let lane = lanes.entry(folder.clone()).or_default();
-        if lane
-            .file
-            .as_ref()
-            .is_some_and(|file| file.ends_before(&piece, self.limits, now))
-        {
-            self.cut(folder, lane);
+        if let Some(file) = &mut lane.file {
+            if file.goes_on_in(&piece)
+                && file.is_due(self.limits, now)
+                && let Some(end) = piece.take_first()
+            {
+                file.push(end, None, delivery, now);
+            }
+            if file.ends_before(&piece, self.limits, now) {
+                self.cut(folder, lane);
+            }
         }
         lane.file
             .get_or_insert_with(|| OpenFile::new(version.header(), now))

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidemark_harness::{S3Server, Signal};
+use tidemark_harness::anyhow::ensure;
+use tidemark_harness::{S3Server, Signal, eventually};
 use tidemark_model::Ts;
 use tidemark_sink::storage::{StoragePatience, StorageSink};
 use tidemark_sink::{Sink, SinkError};
@@ -100,6 +101,7 @@ async fn a_pause_of_the_server_is_waited_out() {
     sink.announce(&orders, Ts(400)).await.unwrap();
     let process = server.process().unwrap();
     process.signal(Signal::STOP).unwrap();
+    all_threads_stopped(process.pid()).await;
     let acks = Acks::default();
     sink.write(acks.batch(&orders, vec![put("a", "1", 1)]))
         .await
@@ -136,4 +138,17 @@ async fn a_server_that_stays_away_ends_the_sink() {
     assert_eq!(acks.count(), 0);
     let again = StorageSink::open_with(&settings, &context(keys(&server)), patience).await;
     assert!(matches!(again, Err(SinkError::Unavailable(_))), "{again:?}");
+}
+
+/// A stop signal reaches the threads one by one.
+async fn all_threads_stopped(pid: u32) {
+    eventually(Duration::from_secs(60), "stop", || async {
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+            ensure!(stat.contains(") T "), "{stat}");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
