@@ -189,13 +189,13 @@ impl Csv {
     /// A text: quoted, or escaped where there is no quote.
     fn text(&self, text: &[u8], out: &mut Vec<u8>) {
         let quote = self.options.quote.as_bytes();
-        if quote.is_empty() {
+        let Some(&mark) = quote.first() else {
             return self.escape(text, out);
-        }
+        };
         out.extend_from_slice(quote);
         let mut from = 0;
-        for at in 0..text.len() {
-            if text[at..].starts_with(quote) {
+        for (at, &byte) in text.iter().enumerate() {
+            if byte == mark && text[at..].starts_with(quote) {
                 out.extend_from_slice(&text[from..at]);
                 out.extend_from_slice(quote);
                 from = at;

@@ -68,7 +68,7 @@ pub(crate) fn table(columns: Vec<Column>, key: &[usize]) -> Arc<Table> {
     })
 }
 
-fn packed(text: &str) -> StoredValue {
+pub(crate) fn packed(text: &str) -> StoredValue {
     StoredValue::Time(time::Civil::from_text(text).unwrap().to_packed())
 }
 

@@ -6,7 +6,7 @@ use tidemark_crds::CsvOptions;
 use tidemark_sink::encode::{CanalJson, CanalOptions, Csv, RowEvent, RowKind};
 use tidemark_tidb::{TimeZone, Value};
 
-use crate::columns::{COMMIT, UNSIGNED, column, table};
+use crate::columns::{COMMIT, UNSIGNED, column, packed, table};
 
 #[test]
 #[ignore = "measures"]
@@ -21,7 +21,8 @@ fn ten_columns() {
     let mut row = vec![Value::Int(1_234_567_890); 6];
     row[3] = Value::UInt(77);
     row.extend([Value::Bytes(b"a text of some forty bytes, as they come"); 3]);
-    row.push(Value::Time(1_850_000_000_000_000_000));
+    let made_at = packed("2024-02-29 23:59:59");
+    row.push(made_at.as_value());
     let event = RowEvent {
         kind: RowKind::Insert,
         new: &row,
