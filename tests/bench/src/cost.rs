@@ -10,7 +10,7 @@ use crate::arguments::{Arguments, Sizes};
 use crate::records::{self, Contents};
 use crate::source::{Report, Source};
 use crate::subject::{Subject, blackhole, files, kafka};
-use crate::table::{Table, mebibytes, micros, rate};
+use crate::table::{Table, mebibytes, micros, rate, ratio};
 use crate::writer::Writer;
 
 /// Regions of the table.
@@ -56,7 +56,7 @@ pub(crate) async fn measure(arguments: &Arguments, sizes: &Sizes, table: &mut Ta
         "  initial scan to files, synced",
         micros(to_files.cpu_per_row()),
         format!("bare writes {}", micros(bare_files.cpu_per_row())),
-        Some(to_files.cpu_per_row() / bare_files.cpu_per_row().max(1e-3)),
+        ratio(to_files.cpu_per_row(), bare_files.cpu_per_row()),
         "",
     );
     throughput(table, &scan, &to_files, &bare_files);
@@ -91,21 +91,21 @@ fn costs(table: &mut Table, way: &str, costs: &Way, message: u64) {
         "  frames to Kafka, acknowledged",
         micros(per_row(kafka)),
         format!("bare librdkafka {}", micros(per_row(produce))),
-        Some(per_row(kafka) / per_row(produce)),
+        ratio(per_row(kafka), per_row(produce)),
         "<= 4 µs, <= 2",
     );
     table.add(
-        "",
-        String::new(),
+        "  the same",
+        micros(per_row(kafka)),
         format!("Debezium, quoted {DEBEZIUM} µs"),
-        Some(per_row(kafka) / DEBEZIUM),
+        ratio(per_row(kafka), DEBEZIUM),
         "",
     );
     table.add(
         "  frames to blackhole",
         micros(per_row(blackhole)),
         format!("bare gRPC drain {}", micros(per_row(drain))),
-        Some(per_row(blackhole) / per_row(drain)),
+        ratio(per_row(blackhole), per_row(drain)),
         "<= 2 µs",
     );
     let whole = per_row(kafka);
@@ -153,7 +153,7 @@ fn throughput(table: &mut Table, scan: &Way, to_files: &Cost, bare_files: &Cost)
             &format!("  to {name}"),
             rate(measured),
             format!("{peer} {}", rate(speed)),
-            Some(measured / speed),
+            ratio(measured, speed),
             "",
         );
     }

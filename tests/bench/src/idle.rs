@@ -6,7 +6,7 @@ use crate::actor::{Actor, Cost};
 use crate::arguments::{Arguments, Sizes};
 use crate::source::Source;
 use crate::subject::{Subject, blackhole};
-use crate::table::{Table, mebibytes};
+use crate::table::{Table, mebibytes, ratio};
 
 /// What regions send while nothing happens.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -55,14 +55,14 @@ pub(crate) async fn measure(arguments: &Arguments, sizes: &Sizes, table: &mut Ta
         "  CPU",
         percent(&worker),
         format!("bare gRPC drain {}", percent(&bare)),
-        Some(worker.share() / bare.share().max(1e-4)),
+        ratio(worker.share(), bare.share()),
         "<= 10 %",
     );
     table.add(
         "  resident memory",
         mebibytes(worker.rss),
         format!("bare gRPC drain {}", mebibytes(bare.rss)),
-        Some(worker.rss as f64 / bare.rss.max(1) as f64),
+        ratio(worker.rss as f64, bare.rss as f64),
         "<= 100 MB",
     );
     table.add(

@@ -21,6 +21,8 @@ use crate::writer::Writer;
 const REGIONS: usize = 16;
 /// Time between two commits; no divisor of an interval, so that commits fall on all its parts.
 const PAUSE: Duration = Duration::from_millis(11);
+/// First commits that don't count: connections are opened then.
+const WARM_UP: u64 = 100;
 /// Until the last row is seen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,10 +38,10 @@ pub(crate) async fn measure(arguments: &Arguments, sizes: &Sizes, table: &mut Ta
         let sink = kafka(&broker.bootstrap(), &topic, "1s");
         let mut subject = Subject::start(&arguments.worker()?, &source.report, sink, None).await?;
         subject.initialised(REGIONS).await?;
-        let watch = Watch::start(broker.client(), topic, sizes.commits);
+        let watch = Watch::start(broker.client(), topic, WARM_UP + sizes.commits);
         let writer = Writer::connect(&source.report.pd, source.report.table).await?;
         let mut committed = Vec::new();
-        for row in 0..sizes.commits {
+        for row in 0..WARM_UP + sizes.commits {
             writer.commit(row..row + 1, CommitKind::OnePhase).await?;
             committed.push(Instant::now());
             tokio::time::sleep(PAUSE).await;
@@ -47,7 +49,7 @@ pub(crate) async fn measure(arguments: &Arguments, sizes: &Sizes, table: &mut Ta
         let seen = watch.end().await?;
         subject.end().await?;
         let mut times: Vec<Duration> = Vec::with_capacity(committed.len());
-        for (row, at) in (0..).zip(committed) {
+        for (row, at) in (0..).zip(committed).skip(usize::try_from(WARM_UP)?) {
             // A row may be at the consumer before its writer has the answer.
             times.extend(seen.get(&row).map(|seen| seen.saturating_duration_since(at)));
         }

@@ -49,6 +49,11 @@ impl fmt::Display for Table {
     }
 }
 
+/// How many times the other figure; `None` where that is too small to have been measured.
+pub(crate) fn ratio(measured: f64, other: f64) -> Option<f64> {
+    (other > 0.0).then(|| measured / other)
+}
+
 /// Microseconds.
 pub(crate) fn micros(value: f64) -> String {
     format!("{value:.2} µs")
