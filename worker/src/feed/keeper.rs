@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemark_model::{Budget, Ts};
 use tidemark_merge::Spill;
+use tidemark_model::{Budget, Ts};
 use tidemark_pull::{PdClient, Puller};
 use tidemark_sink::Sink;
 use tokio::sync::watch;
@@ -69,13 +69,12 @@ impl Keeper<'_> {
                 self.sink.watermark(checkpoint).await?;
                 published = checkpoint;
             }
-            let reached = halt.borrow().as_ref().is_some_and(|halt| published >= halt.at);
-            if published > saved && (reached || saved_at.elapsed() >= SAVE_INTERVAL) {
+            if halt.borrow().as_ref().is_some_and(|halt| published >= halt.at) {
+                break;
+            }
+            if published > saved && saved_at.elapsed() >= SAVE_INTERVAL {
                 self.save(published)?;
                 (saved, saved_at) = (published, Instant::now());
-            }
-            if reached {
-                return Ok(());
             }
             if protected_at.elapsed() >= PROTECT_INTERVAL {
                 self.protect(saved).await?;
@@ -95,6 +94,8 @@ impl Keeper<'_> {
         let checkpoint = self.checkpoint();
         if checkpoint > published {
             self.sink.watermark(checkpoint).await?;
+            // A sink may keep a watermark for later; a flush publishes it.
+            self.sink.flush().await?;
         }
         if checkpoint > saved {
             self.save(checkpoint)?;
@@ -105,11 +106,15 @@ impl Keeper<'_> {
 
     /// The lowest of all spans; a feed that has no table yet follows the schema.
     fn checkpoint(&self) -> Ts {
-        self.spans.slowest().map_or_else(|| self.barrier.at(), |slowest| slowest.checkpoint)
+        self.spans
+            .slowest()
+            .map_or_else(|| self.barrier.at(), |slowest| slowest.checkpoint)
     }
 
     fn save(&self, checkpoint: Ts) -> Result<(), FeedError> {
-        self.state.save(self.identity, checkpoint).map_err(|error| FeedError::Stopped(error.to_string()))
+        self.state
+            .save(self.identity, checkpoint)
+            .map_err(|error| FeedError::Stopped(error.to_string()))
     }
 
     /// PD being away for a while is no reason to stop: the protection outlives it by its TTL.
