@@ -24,16 +24,27 @@ impl FeedError {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line, each cause told once. Servers' own words may have line breaks.
 pub fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
+    let mut line = one_line(&error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&chain(&error));
+        let words = one_line(&error.to_string());
+        if !line.contains(&words) {
+            line.push_str(": ");
+            line.push_str(&words);
+        }
         cause = error.source();
     }
     line
+}
+
+fn one_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl From<SinkError> for FeedError {
@@ -57,7 +68,11 @@ impl From<PdError> for FeedError {
 
 impl From<KvError> for FeedError {
     fn from(error: KvError) -> Self {
-        if error.is_retryable() { Self::Unavailable(chain(&error)) } else { Self::Stopped(chain(&error)) }
+        if error.is_retryable() {
+            Self::Unavailable(chain(&error))
+        } else {
+            Self::Stopped(chain(&error))
+        }
     }
 }
 
@@ -70,5 +85,34 @@ impl From<PullError> for FeedError {
 impl From<MergeError> for FeedError {
     fn from(error: MergeError) -> Self {
         Self::Unavailable(chain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{words}")]
+    struct Layer {
+        words: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    #[test]
+    fn causes_are_told_once_and_in_one_line() {
+        let inner = Layer {
+            words: "404:\n  <Error>\r\n</Error>",
+            source: None,
+        };
+        let middle = Layer {
+            words: "no bucket",
+            source: Some(Box::new(inner)),
+        };
+        let outer = Layer {
+            words: "can't write",
+            source: Some(Box::new(middle)),
+        };
+        assert_eq!(chain(&outer), "can't write: no bucket: 404: <Error> </Error>");
     }
 }
