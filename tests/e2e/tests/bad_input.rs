@@ -48,7 +48,11 @@ async fn cluster() -> Cluster {
 /// No service holds history back: GC goes where it likes.
 fn assert_unprotected(cluster: &Cluster) {
     let now = cluster.now();
-    assert_eq!(cluster.advance_gc_safe_point(now), now, "a service safe point was left behind");
+    assert_eq!(
+        cluster.advance_gc_safe_point(now),
+        now,
+        "a service safe point was left behind"
+    );
 }
 
 /// Plain keys `a` to `b`, to nowhere: streams on any cluster.
@@ -64,11 +68,21 @@ fn worker(feed: &Feed) -> Worker {
 
 /// The one line that says why; the process's other lines are logs without any complaint.
 fn complaint(output: &str) -> String {
-    let (complaints, logs): (Vec<&str>, Vec<&str>) = output.lines().partition(|line| line.starts_with("error: "));
-    let [line] = complaints.as_slice() else { panic!("not one line that begins with \"error: \":\n{output}") };
-    assert_eq!(output.lines().last(), Some(*line), "the complaint isn't the last line:\n{output}");
+    let (complaints, logs): (Vec<&str>, Vec<&str>) =
+        output.lines().partition(|line| line.starts_with("error: "));
+    let [line] = complaints.as_slice() else {
+        panic!("not one line that begins with \"error: \":\n{output}")
+    };
+    assert_eq!(
+        output.lines().last(),
+        Some(*line),
+        "the complaint isn't the last line:\n{output}"
+    );
     for log in logs {
-        assert!(log.contains(" INFO ") || log.contains(" WARN "), "neither log nor complaint: {log}");
+        assert!(
+            log.contains(" INFO ") || log.contains(" WARN "),
+            "neither log nor complaint: {log}"
+        );
     }
     (*line).to_owned()
 }
@@ -92,7 +106,10 @@ async fn assert_refused(worker: &mut Worker, code: i32, words: &[&str]) -> Strin
 
 async fn assert_refused_at_once(worker: &mut Worker, code: i32, words: &[&str]) {
     assert_refused(worker, code, words).await;
-    assert!(!worker.state().join("checkpoint.json").exists(), "a checkpoint was written");
+    assert!(
+        !worker.state().join("checkpoint.json").exists(),
+        "a checkpoint was written"
+    );
 }
 
 /// `run` and `check` refuse the file with the same line.
@@ -102,7 +119,12 @@ async fn assert_bad_file(yaml: &str, words: &[&str]) {
     let line = assert_refused(&mut worker, BAD_FILE, words).await;
     assert!(!worker.state().exists(), "a state folder was made");
     let file = worker.folder().join("feed.yaml");
-    let checked = Command::new(&binary).arg("check").arg("--changefeed").arg(&file).output().unwrap();
+    let checked = Command::new(&binary)
+        .arg("check")
+        .arg("--changefeed")
+        .arg(&file)
+        .output()
+        .unwrap();
     assert_eq!(checked.status.code(), Some(BAD_FILE));
     assert_eq!(String::from_utf8_lossy(&checked.stderr), format!("{line}\n"));
     assert!(checked.stdout.is_empty());
@@ -119,7 +141,11 @@ async fn files_that_make_no_feed_are_refused_by_run_and_check() {
         feed.yaml()
     };
     let unknown = with(&|feed| feed.more = json!({"sinks": {}}));
-    assert_bad_file(&unknown, &["feed.yaml", "spec", "unknown field `sinks`", "`sink`"]).await;
+    assert_bad_file(
+        &unknown,
+        &["feed.yaml", "spec", "unknown field `sinks`", "`sink`"],
+    )
+    .await;
     let deep = with(&|feed| feed.more = json!({"source": {"pds": []}}));
     assert_bad_file(&deep, &["spec.source", "unknown field `pds`", "`pd`"]).await;
     let two = with(&|feed| feed.sink["blackhole"] = json!({}));
@@ -127,18 +153,46 @@ async fn files_that_make_no_feed_are_refused_by_run_and_check() {
     let none = with(&|feed| feed.sink = json!({}));
     assert_bad_file(&none, &["spec.sink", "names no sink", "set one of"]).await;
     let rule = with(&|feed| feed.tables = vec!["shop.*".into(), "orders".into()]);
-    assert_bad_file(&rule, &["spec.tables[1]", "\"orders\"", "write it as \"schema.table\""]).await;
+    assert_bad_file(
+        &rule,
+        &["spec.tables[1]", "\"orders\"", "write it as \"schema.table\""],
+    )
+    .await;
     let pd = with(&|feed| feed.pd = vec!["pd:2379".into()]);
-    assert_bad_file(&pd, &["spec.source.pd[0]", "\"pd:2379\"", "write it like \"http://pd:2379\""]).await;
+    assert_bad_file(
+        &pd,
+        &[
+            "spec.source.pd[0]",
+            "\"pd:2379\"",
+            "write it like \"http://pd:2379\"",
+        ],
+    )
+    .await;
     let url = with(&|feed| feed.sink = json!({"storage": {"url": "ftp://host/dir"}}));
-    assert_bad_file(&url, &["spec.sink.storage.url", "\"ftp\"", "use \"s3://\" or \"file://\""]).await;
+    assert_bad_file(
+        &url,
+        &["spec.sink.storage.url", "\"ftp\"", "use \"s3://\" or \"file://\""],
+    )
+    .await;
     let broker = with(&|feed| feed.sink = json!({"kafka": {"brokers": ["kafka"], "topic": "t"}}));
-    assert_bad_file(&broker, &["spec.sink.kafka.brokers[0]", "\"kafka\"", "\"host:port\""]).await;
+    assert_bad_file(
+        &broker,
+        &["spec.sink.kafka.brokers[0]", "\"kafka\"", "\"host:port\""],
+    )
+    .await;
     let range = with(&|feed| {
         feed.more = json!({"source": {"format": "kv"}, "keyRanges": [{"start": "r1", "end": "r2"}]});
     });
-    assert_bad_file(&range, &["spec.keyRanges[0]", "begin with \"r\"", "end at \"r\" or start at \"s\""]).await;
-    assert_bad_file("spec: [", &["feed.yaml", "not YAML", "line 1"]).await;
+    assert_bad_file(
+        &range,
+        &[
+            "spec.keyRanges[0]",
+            "begin with \"r\"",
+            "end at \"r\" or start at \"s\"",
+        ],
+    )
+    .await;
+    assert_bad_file("spec: [", &["feed.yaml", "not YAML", "at line 2 column 1"]).await;
     nowhere.assert_untouched();
     assert_unprotected(&cluster);
 }
@@ -149,8 +203,12 @@ async fn a_file_that_is_right_passes_the_check_and_reaches_no_server() {
     let feed = nowhere.feed(vec!["http://127.0.0.1:1".into()]);
     let worker = worker(&feed);
     let file = worker.folder().join("feed.yaml");
-    let checked =
-        Command::new(Worker::built().unwrap()).arg("check").arg("--changefeed").arg(&file).output().unwrap();
+    let checked = Command::new(Worker::built().unwrap())
+        .arg("check")
+        .arg("--changefeed")
+        .arg(&file)
+        .output()
+        .unwrap();
     assert_eq!(checked.status.code(), Some(0));
     nowhere.assert_untouched();
 }
@@ -161,7 +219,12 @@ async fn a_feed_that_is_paused_is_not_run() {
     let nowhere = Nowhere::new();
     let mut feed = nowhere.feed(cluster.pd_endpoints());
     feed.more = json!({"state": "Paused"});
-    assert_refused_at_once(&mut worker(&feed), FAILED, &["spec.state", "Paused", "set it to Running"]).await;
+    assert_refused_at_once(
+        &mut worker(&feed),
+        FAILED,
+        &["spec.state", "Paused", "set it to Running"],
+    )
+    .await;
     nowhere.assert_untouched();
     assert_unprotected(&cluster);
 }
@@ -171,8 +234,17 @@ async fn a_pd_that_nobody_runs_is_told_in_bounded_time() {
     let nowhere = Nowhere::new();
     let url = format!("http://127.0.0.1:{}", free_port().unwrap());
     let begun = Instant::now();
-    assert_refused_at_once(&mut worker(&nowhere.feed(vec![url.clone()])), FAILED, &["PD", &url]).await;
-    assert!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+    assert_refused_at_once(
+        &mut worker(&nowhere.feed(vec![url.clone()])),
+        FAILED,
+        &["PD", &url],
+    )
+    .await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(60),
+        "it took {:?}",
+        begun.elapsed()
+    );
     nowhere.assert_untouched();
 }
 
@@ -195,7 +267,12 @@ async fn a_start_in_the_future_or_below_gc_is_refused() {
     let mut feed = nowhere.feed(cluster.pd_endpoints());
     let future = cluster.now().0 + (3_600_000 << LOGICAL_BITS);
     feed.start_ts = Some(future);
-    let words = ["spec.start.ts", &future.to_string(), "future", "give an earlier one"];
+    let words = [
+        "spec.start.ts",
+        &future.to_string(),
+        "future",
+        "give an earlier one",
+    ];
     assert_refused_at_once(&mut worker(&feed), FAILED, &words).await;
     nowhere.assert_untouched();
     assert_unprotected(&cluster);
@@ -203,7 +280,13 @@ async fn a_start_in_the_future_or_below_gc_is_refused() {
     let gone = cluster.now().0;
     let safe_point = cluster.advance_gc_safe_point(cluster.now());
     feed.start_ts = Some(gone);
-    let words = ["spec.start.ts", &gone.to_string(), "GC safe point", &safe_point.to_string(), "begin at or after it"];
+    let words = [
+        "spec.start.ts",
+        &gone.to_string(),
+        "GC safe point",
+        &safe_point.to_string(),
+        "begin at or after it",
+    ];
     assert_refused_at_once(&mut worker(&feed), FAILED, &words).await;
     nowhere.assert_untouched();
     assert_unprotected(&cluster);
@@ -234,19 +317,31 @@ async fn a_missing_bucket_and_wrong_keys_are_refused() {
     };
     let with_keys = |feed: &Feed, secret_key: &str| {
         let worker = worker(feed);
-        worker.secret("keys", "access-key-id", server.access_key()).unwrap();
+        worker
+            .secret("keys", "access-key-id", server.access_key())
+            .unwrap();
         worker.secret("keys", "secret-access-key", secret_key).unwrap();
         worker
     };
     let mut missing = with_keys(&feed("no-such-bucket"), server.secret_key());
-    let words = ["s3://no-such-bucket/feed", "create the bucket or correct sink.storage.url"];
+    let words = [
+        "s3://no-such-bucket/feed",
+        "create the bucket or correct sink.storage.url",
+    ];
     assert_refused_at_once(&mut missing, FAILED, &words).await;
     let mut wrong = with_keys(&feed(server.bucket()), "wrong");
     let words = ["s3://tidemark/feed", "check the keys in sink.storage.secretName"];
     assert_refused_at_once(&mut wrong, FAILED, &words).await;
     let mut without = worker(&feed(server.bucket()));
-    assert_refused_at_once(&mut without, FAILED, &["secret keys has no access-key-id", "sink.storage.secretName"]).await;
-    let written = std::fs::read_dir(server.bucket_folder().unwrap()).unwrap().count();
+    assert_refused_at_once(
+        &mut without,
+        FAILED,
+        &["secret keys has no access-key-id", "sink.storage.secretName"],
+    )
+    .await;
+    let written = std::fs::read_dir(server.bucket_folder().unwrap())
+        .unwrap()
+        .count();
     assert_eq!(written, 0, "something is in the bucket");
     assert_unprotected(&cluster);
 }
@@ -259,7 +354,11 @@ async fn a_kafka_that_nobody_runs_is_told_in_bounded_time() {
     let begun = Instant::now();
     let words = [broker.as_str(), "can't be reached", "check sink.kafka.brokers"];
     assert_refused_at_once(&mut worker(&feed), FAILED, &words).await;
-    assert!(begun.elapsed() < Duration::from_secs(90), "it took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(90),
+        "it took {:?}",
+        begun.elapsed()
+    );
     assert_unprotected(&cluster);
 }
 
@@ -267,7 +366,11 @@ async fn a_kafka_that_nobody_runs_is_told_in_bounded_time() {
 async fn a_login_that_is_wrong_or_may_do_nothing_is_refused() {
     let cluster = cluster().await;
     let kafka = Kafka::shared().await.unwrap();
-    let mut feed = Feed::to_kafka(cluster.pd_endpoints(), &kafka.address(Listener::Sasl), "forbidden");
+    let mut feed = Feed::to_kafka(
+        cluster.pd_endpoints(),
+        &kafka.address(Listener::Sasl),
+        "forbidden",
+    );
     feed.sink["kafka"]["topic"] = json!("forbidden");
     feed.sink["kafka"]["sasl"] = json!({"mechanism": "SCRAM-SHA-256", "secretName": "login"});
     let login = |user: &str, password: &str| {
@@ -281,13 +384,21 @@ async fn a_login_that_is_wrong_or_may_do_nothing_is_refused() {
     assert_refused_at_once(&mut login("bob", "bob-secret"), FAILED, &words).await;
     let words = [broker.as_str(), "refuses the connection", "uthentication failed"];
     assert_refused_at_once(&mut login("alice", "guessed"), FAILED, &words).await;
-    assert_eq!(kafka.partitions("forbidden").await.unwrap(), 0, "a topic was made");
+    assert_eq!(
+        kafka.partitions("forbidden").await.unwrap(),
+        0,
+        "a topic was made"
+    );
     assert_unprotected(&cluster);
 }
 
 /// One table, without rows.
 async fn one_table(cluster: &Cluster) -> Workload {
-    let config = WorkloadConfig { bank_accounts: 0, mixed_tables: false, ..WorkloadConfig::default() };
+    let config = WorkloadConfig {
+        bank_accounts: 0,
+        mixed_tables: false,
+        ..WorkloadConfig::default()
+    };
     Workload::create(&cluster.pd_endpoints(), config).await.unwrap()
 }
 
@@ -311,7 +422,14 @@ async fn a_row_above_the_limit_stops_the_feed_until_the_limit_is_raised() {
     let (code, output) = worker.outcome().await.unwrap();
     assert_eq!(code, Some(FAILED), "{output}");
     let line = complaint(&output);
-    let words = ["shop.bulk", "(id=", "a message of", "bytes", "sink.kafka.maxMessageBytes is 102400", "raise it"];
+    let words = [
+        "shop.bulk",
+        "(id=",
+        "a message of",
+        "bytes",
+        "sink.kafka.maxMessageBytes is 102400",
+        "raise it",
+    ];
     assert_says(&line, &words);
     assert!((small..large).contains(&worker.saved_checkpoint().unwrap()));
 
@@ -328,7 +446,11 @@ async fn a_row_above_the_limit_stops_the_feed_until_the_limit_is_raised() {
     worker.checkpoint_above(later).await.unwrap();
     to.read_until(later).await.unwrap();
     worker.drain().await.unwrap();
-    let settings = Settings { start_ts: start, must_reach: Some(later), ..Settings::default() };
+    let settings = Settings {
+        start_ts: start,
+        must_reach: Some(later),
+        ..Settings::default()
+    };
     let mut judge = Judge::new(workload.truth().rows(), settings);
     to.show(&mut judge);
     let verdict = judge.verdict();
@@ -341,18 +463,34 @@ async fn a_row_above_the_topics_own_limit_stops_the_feed_too() {
     let cluster = cluster().await;
     let workload = one_table(&cluster).await;
     let kafka = Kafka::shared().await.unwrap();
-    kafka.create_topic("narrow.shop.bulk", 2, &[("max.message.bytes", "65536")]).await.unwrap();
-    let mut worker = worker(&Feed::to_kafka(cluster.pd_endpoints(), &kafka.bootstrap(), "narrow"));
+    kafka
+        .create_topic("narrow.shop.bulk", 2, &[("max.message.bytes", "65536")])
+        .await
+        .unwrap();
+    let mut worker = worker(&Feed::to_kafka(
+        cluster.pd_endpoints(),
+        &kafka.bootstrap(),
+        "narrow",
+    ));
     worker.start_ready().await.unwrap();
     let large = workload.large_transaction(1, 300_000).await.unwrap();
     workload.large_transaction(1, 1000).await.unwrap();
     let (code, output) = worker.outcome().await.unwrap();
     assert_eq!(code, Some(FAILED), "{output}");
-    let words = ["shop.bulk", "(id=", "narrow.shop.bulk", "max.message.bytes is 65536", "raise the topic's"];
+    let words = [
+        "shop.bulk",
+        "(id=",
+        "narrow.shop.bulk",
+        "max.message.bytes is 65536",
+        "raise the topic's",
+    ];
     assert_says(&complaint(&output), &words);
     assert!(worker.saved_checkpoint().unwrap() < large);
     let records = kafka.read("narrow.shop.bulk").await.unwrap();
-    assert!(records.iter().all(|record| record.text().contains("WATERMARK")), "a later row overtook the large one");
+    assert!(
+        records.iter().all(|record| record.text().contains("WATERMARK")),
+        "a later row overtook the large one"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -367,14 +505,27 @@ async fn the_state_folder_of_another_feed_is_refused_and_left_alone() {
     let other = feed.yaml().replace("\"e2e\"", "\"other\"");
     assert_ne!(other, feed.yaml());
     std::fs::write(worker.folder().join("feed.yaml"), other).unwrap();
-    let words = ["state folder", "belongs to feed tests/e2e", "not to feed tests/other", "--state"];
+    let words = [
+        "state folder",
+        "belongs to feed tests/e2e",
+        "not to feed tests/other",
+        "--state",
+    ];
     assert_refused(&mut worker, FAILED, &words).await;
 
     let mut elsewhere = feed.clone();
     elsewhere.sink = json!({"storage": {"url": "file:///nowhere/at/all"}});
     std::fs::write(worker.folder().join("feed.yaml"), elsewhere.yaml()).unwrap();
-    assert_refused(&mut worker, FAILED, &["belongs to", "blackhole", "file:///nowhere/at/all", "--state"]).await;
-    assert_eq!(std::fs::read(worker.state().join("checkpoint.json")).unwrap(), saved);
+    assert_refused(
+        &mut worker,
+        FAILED,
+        &["belongs to", "blackhole", "file:///nowhere/at/all", "--state"],
+    )
+    .await;
+    assert_eq!(
+        std::fs::read(worker.state().join("checkpoint.json")).unwrap(),
+        saved
+    );
     assert!(!PathBuf::from("/nowhere").exists());
 
     std::fs::write(worker.folder().join("feed.yaml"), feed.yaml()).unwrap();
@@ -392,9 +543,16 @@ async fn a_damaged_state_folder_is_refused_and_left_alone() {
     let good = std::fs::read_to_string(&file).unwrap();
     let digits = worker.saved_checkpoint().unwrap().to_string();
     let shifted = (worker.saved_checkpoint().unwrap() + 1).to_string();
-    for damaged in [good.replace(&digits, &shifted), good[..good.len() / 2].to_owned(), String::new()] {
+    for damaged in [
+        good.replace(&digits, &shifted),
+        good[..good.len() / 2].to_owned(),
+        String::new(),
+    ] {
         std::fs::write(&file, &damaged).unwrap();
-        let words = ["checkpoint.json", "restore it, or remove it to begin at spec.start again"];
+        let words = [
+            "checkpoint.json",
+            "restore it, or remove it to begin at spec.start again",
+        ];
         assert_refused(&mut worker, FAILED, &words).await;
         assert_eq!(std::fs::read_to_string(&file).unwrap(), damaged);
     }
@@ -416,6 +574,9 @@ async fn a_state_folder_in_use_is_refused_and_its_worker_goes_on() {
     let now = cluster.now();
     first.checkpoint_above(now.0).await.unwrap();
     // What protects history is seen by the tests above, which look for the lack of it.
-    assert!(cluster.advance_gc_safe_point(cluster.now()) < now, "nothing protects the history that is streamed");
+    assert!(
+        cluster.advance_gc_safe_point(cluster.now()) < now,
+        "nothing protects the history that is streamed"
+    );
     first.drain().await.unwrap();
 }

@@ -17,7 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn kafka(prefix: &str) -> Destination {
     static SERVER: OnceCell<Kafka> = OnceCell::const_new();
-    let server = SERVER.get_or_init(|| async { Kafka::own(KafkaOptions::default()).await.unwrap() }).await;
+    let server = SERVER
+        .get_or_init(|| async { Kafka::own(KafkaOptions::default()).await.unwrap() })
+        .await;
     Destination::kafka_at(&server.bootstrap(), prefix).unwrap()
 }
 
@@ -39,7 +41,13 @@ struct Stream {
 impl Stream {
     async fn begin(to: Destination, seed: u64) -> Self {
         eprintln!("seed {seed}");
-        let cluster = Cluster::start(ClusterConfig { stores: 2, seed, ..ClusterConfig::default() }).await.unwrap();
+        let cluster = Cluster::start(ClusterConfig {
+            stores: 2,
+            seed,
+            ..ClusterConfig::default()
+        })
+        .await
+        .unwrap();
         let config = WorkloadConfig {
             seed,
             databases: vec!["shop".into(), "crm".into()],
@@ -57,7 +65,14 @@ impl Stream {
         let mut worker = Worker::new(&Worker::built().unwrap(), &feed.yaml()).unwrap();
         worker.start_ready().await.unwrap();
         let running = Some(workload.start());
-        Self { cluster, workload, worker, to, start, running }
+        Self {
+            cluster,
+            workload,
+            worker,
+            to,
+            start,
+            running,
+        }
     }
 
     /// Waits until so many more rows of a table are committed.
@@ -83,10 +98,18 @@ impl Stream {
 
     /// Everything of the streamed tables at or below `until` was read, and nothing else.
     fn judge(self, until: u64) {
-        let Self { workload, to, start, .. } = self;
-        let mut settings = Settings { start_ts: start, must_reach: Some(until), ..Settings::default() };
+        let Self {
+            workload, to, start, ..
+        } = self;
+        let mut settings = Settings {
+            start_ts: start,
+            must_reach: Some(until),
+            ..Settings::default()
+        };
         for table in workload.tables() {
-            settings.keys.insert((table.schema, table.name), table.key_columns);
+            settings
+                .keys
+                .insert((table.schema, table.name), table.key_columns);
         }
         settings.replay_unit = ReplayUnit::Key;
         to.adapt(&mut settings);
@@ -99,7 +122,10 @@ impl Stream {
 }
 
 fn shape(name: &str) -> TableSpec {
-    shapes::mixed(false).into_iter().find(|table| table.name == name).unwrap()
+    shapes::mixed(false)
+        .into_iter()
+        .find(|table| table.name == name)
+        .unwrap()
 }
 
 /// Creates tables of all kinds while the stream runs, changes those that it passes, and judges what arrived.
@@ -111,7 +137,13 @@ async fn new_tables_are_streamed(to: Destination, seed: u64) {
     stream.create("shop", shape("mixed_hash_parts")).await;
     stream.create("shop", shape("mixed_range_parts")).await;
     stream.create("shop", shape("mixed_common_key")).await;
-    for table in ["fresh", "tmp_work", "mixed_hash_parts", "mixed_range_parts", "mixed_common_key"] {
+    for table in [
+        "fresh",
+        "tmp_work",
+        "mixed_hash_parts",
+        "mixed_range_parts",
+        "mixed_common_key",
+    ] {
         stream.rows_of("shop", table, 50).await;
     }
     stream.rows_of("crm", "others", 50).await;
@@ -119,10 +151,16 @@ async fn new_tables_are_streamed(to: Destination, seed: u64) {
     // DDL of tables that aren't streamed, and one that changes no row.
     let more = ColumnSpec::new("more", ColumnKind::bigint());
     let workload = &stream.workload;
-    workload.ddl("crm", "others", Ddl::AddColumn(more.clone())).await.unwrap();
+    workload
+        .ddl("crm", "others", Ddl::AddColumn(more.clone()))
+        .await
+        .unwrap();
     workload.ddl("shop", "tmp_work", Ddl::Truncate).await.unwrap();
     workload.ddl("crm", "extra_0", Ddl::Drop).await.unwrap();
-    workload.ddl("shop", "fresh", Ddl::AddIndex("by_int".into(), vec![4])).await.unwrap();
+    workload
+        .ddl("shop", "fresh", Ddl::AddIndex("by_int".into(), vec![4]))
+        .await
+        .unwrap();
     stream.rows_of("shop", "extra_0", 50).await;
 
     // A new worker finds the new tables in the schema; and one more comes up.
@@ -160,7 +198,11 @@ async fn the_feed_stops_below(to: Destination, seed: u64, ddl: Ddl, words: &[&st
     let (code, output) = stream.worker.outcome().await.unwrap();
     let line = complaint(&output);
     assert_eq!(code, Some(1), "{output}");
-    for word in words.iter().copied().chain(["shop.extra_0", &at.to_string(), "the feed stops below it"]) {
+    for word in words
+        .iter()
+        .copied()
+        .chain(["shop.extra_0", &at.to_string(), "the feed stops below it"])
+    {
         assert!(line.contains(word), "{line:?} does not say {word:?}");
     }
     assert_eq!(stream.worker.saved_checkpoint().unwrap(), at - 1);
@@ -197,5 +239,11 @@ async fn add_column_stops_a_feed_to_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncate_stops_a_feed_to_kafka() {
-    the_feed_stops_below(kafka("truncated").await, 24, Ddl::Truncate, &["TRUNCATE TABLE `extra_0`"]).await;
+    the_feed_stops_below(
+        kafka("truncated").await,
+        24,
+        Ddl::Truncate,
+        &["TRUNCATE TABLE `extra_0`"],
+    )
+    .await;
 }

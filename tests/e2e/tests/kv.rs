@@ -35,21 +35,39 @@ struct Writers {
 
 impl Writers {
     async fn start(cluster: &Cluster, seed: u64) -> Self {
-        let make = |prefix: &[u8], keys| KvConfig { seed, prefix: prefix.to_vec(), keys, ..KvConfig::default() };
+        let make = |prefix: &[u8], keys| KvConfig {
+            seed,
+            prefix: prefix.to_vec(),
+            keys,
+            ..KvConfig::default()
+        };
         let pd = cluster.pd_endpoints();
         let workload = KvWorkload::create(&pd, make(b"plain/", 100)).await.unwrap();
         let outside = KvWorkload::create(&pd, make(b"plain.", 20)).await.unwrap();
         let (streamed, ignored) = (workload.start(), outside.start());
-        Self { workload, outside, streamed, ignored }
+        Self {
+            workload,
+            outside,
+            streamed,
+            ignored,
+        }
     }
 }
 
 async fn streams_whole(mut to: Destination, seed: u64) {
     eprintln!("seed {seed}");
-    let config = ClusterConfig { stores: 3, seed, ..ClusterConfig::default() };
+    let config = ClusterConfig {
+        stores: 3,
+        seed,
+        ..ClusterConfig::default()
+    };
     let cluster = Cluster::start(config).await.unwrap();
     let start = cluster.now().0;
-    for bound in [b"plain/\x01".as_slice(), b"plain/\x02\xff\x005", b"plain/\x03\xff"] {
+    for bound in [
+        b"plain/\x01".as_slice(),
+        b"plain/\x02\xff\x005",
+        b"plain/\x03\xff",
+    ] {
         cluster.split(bound).unwrap();
     }
     let mut feed = to.feed(cluster.pd_endpoints());
@@ -75,9 +93,17 @@ async fn streams_whole(mut to: Destination, seed: u64) {
     worker.checkpoint_above(saved).await.unwrap();
     written(&writers, 3 * ROWS).await;
 
-    let Writers { workload, outside, streamed, ignored } = writers;
+    let Writers {
+        workload,
+        outside,
+        streamed,
+        ignored,
+    } = writers;
     let truth = streamed.stop().await.unwrap();
-    assert!(!ignored.stop().await.unwrap().is_empty(), "nothing was written outside of the ranges");
+    assert!(
+        !ignored.stop().await.unwrap().is_empty(),
+        "nothing was written outside of the ranges"
+    );
     drop((workload, outside));
     let last = truth.max_commit_ts();
     worker.checkpoint_above(last).await.unwrap();
@@ -85,8 +111,14 @@ async fn streams_whole(mut to: Destination, seed: u64) {
     worker.drain().await.unwrap();
     to.checkpoint(worker.saved_checkpoint().unwrap());
 
-    let mut settings = Settings { start_ts: start, must_reach: Some(last), ..Settings::default() };
-    settings.keys.insert(("tikv".into(), "kv".into()), vec!["key".into()]);
+    let mut settings = Settings {
+        start_ts: start,
+        must_reach: Some(last),
+        ..Settings::default()
+    };
+    settings
+        .keys
+        .insert(("tikv".into(), "kv".into()), vec!["key".into()]);
     // Two ranges of one table, and their replays, come side by side.
     settings.replay_unit = ReplayUnit::Key;
     to.adapt(&mut settings);
