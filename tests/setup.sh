@@ -34,6 +34,6 @@ if ((${#missing[@]})); then
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then
-    echo "setup: cargo is missing: install Rust 1.92 or newer (https://rustup.rs)" >&2
+    echo "setup: cargo is missing: install Rust 1.93 or newer (https://rustup.rs)" >&2
     exit 1
 fi

@@ -16,7 +16,11 @@ use crate::metrics::Metrics;
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Listens on `address` and serves until `stop`; returns the address that was bound.
-pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>, stop: CancellationToken) -> io::Result<SocketAddr> {
+pub async fn serve(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     let ready = Arc::clone(&metrics);
@@ -32,9 +36,14 @@ pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>, stop: Cancellatio
                 }
             }),
         )
-        .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, TEXT)], metrics.text()) }));
+        .route(
+            "/metrics",
+            get(move || async move { ([(header::CONTENT_TYPE, TEXT)], metrics.text()) }),
+        );
     tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await;
         if let Err(error) = served {
             tracing::error!(%error, "The admin server ended");
         }

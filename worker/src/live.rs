@@ -21,7 +21,11 @@ impl LiveLine {
     /// A line that begins to count now; `None` where nobody would see it.
     pub fn on_terminal(metrics: &Arc<Metrics>) -> Option<Self> {
         let (rows, bytes) = metrics.handed();
-        std::io::stderr().is_terminal().then_some(Self { shown: false, rows, bytes })
+        std::io::stderr().is_terminal().then_some(Self {
+            shown: false,
+            rows,
+            bytes,
+        })
     }
 
     /// Draws the line anew. Call it once an interval.
@@ -44,12 +48,19 @@ impl Drop for LiveLine {
 fn text(rows: u64, bytes: u64, lag: f64, sample: &Sample) -> String {
     let scan = if sample.regions_initialised < sample.regions {
         let percent = 100 * sample.regions_initialised / sample.regions.max(1);
-        format!(" | scan {percent}% ({}/{})", sample.regions_initialised, sample.regions)
+        format!(
+            " | scan {percent}% ({}/{})",
+            sample.regions_initialised, sample.regions
+        )
     } else {
         String::new()
     };
     let memory = sample.pull_memory + sample.merge_memory + sample.sink_memory;
-    let disk = if sample.merge_disk > 0 { format!(" + {} disk", size(sample.merge_disk)) } else { String::new() };
+    let disk = if sample.merge_disk > 0 {
+        format!(" + {} disk", size(sample.merge_disk))
+    } else {
+        String::new()
+    };
     format!(
         "{rows} rows/s | {}/s | lag {lag:.1} s | {} regions | {} spans | {}{disk}{scan}",
         size(bytes),
@@ -73,7 +84,13 @@ mod tests {
 
     #[test]
     fn the_line_tells_rates_lag_and_scan() {
-        let sample = Sample { regions: 64, regions_initialised: 16, spans: 3, merge_memory: 5 << 20, ..Sample::default() };
+        let sample = Sample {
+            regions: 64,
+            regions_initialised: 16,
+            spans: 3,
+            merge_memory: 5 << 20,
+            ..Sample::default()
+        };
         assert_eq!(
             text(1200, 300_000, 0.75, &sample),
             "1200 rows/s | 292 KiB/s | lag 0.8 s | 64 regions | 3 spans | 5 MiB | scan 25% (16/64)"

@@ -31,7 +31,11 @@ fn main() -> ExitCode {
     let feed = match Changefeed::from_yaml(&text) {
         Ok(feed) => feed,
         Err(error) => {
-            let lines: Vec<_> = error.to_string().lines().map(|l| format!("{}: {l}", path.display())).collect();
+            let lines: Vec<_> = error
+                .to_string()
+                .lines()
+                .map(|l| format!("{}: {l}", path.display()))
+                .collect();
             return refuse(&lines.join("\n"));
         }
     };

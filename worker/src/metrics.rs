@@ -84,14 +84,22 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("pulled_rows", "Committed changes received from TiKV", self.pulled_rows.clone());
+        registry.register(
+            "pulled_rows",
+            "Committed changes received from TiKV",
+            self.pulled_rows.clone(),
+        );
         registry.register_with_unit(
             "pulled",
             "Keys and values received from TiKV",
             Unit::Bytes,
             self.pulled_bytes.clone(),
         );
-        registry.register("sink_rows", "Changes handed to the sink", self.written_rows.clone());
+        registry.register(
+            "sink_rows",
+            "Changes handed to the sink",
+            self.written_rows.clone(),
+        );
         registry.register_with_unit(
             "sink",
             "Keys and values handed to the sink",
@@ -104,19 +112,47 @@ impl Metrics {
             Unit::Seconds,
             self.lag.clone(),
         );
-        registry.register("checkpoint_ts", "Everything at or below it is durable", self.checkpoint.clone());
+        registry.register(
+            "checkpoint_ts",
+            "Everything at or below it is durable",
+            self.checkpoint.clone(),
+        );
         let gauges = &self.gauges;
         for (name, help, gauge) in [
             ("spans", "Spans of the feed", &gauges.spans),
             ("regions", "Regions that are subscribed", &gauges.regions),
-            ("regions_initialised", "Regions whose scan has ended", &gauges.regions_initialised),
-            ("regions_slow", "Regions that hold the resolved ts back", &gauges.regions_slow),
+            (
+                "regions_initialised",
+                "Regions whose scan has ended",
+                &gauges.regions_initialised,
+            ),
+            (
+                "regions_slow",
+                "Regions that hold the resolved ts back",
+                &gauges.regions_slow,
+            ),
             ("streams", "Streams to stores", &gauges.streams),
-            ("prewrites", "Prewrites that wait for their commit", &gauges.prewrites),
-            ("pull_memory_bytes", "Bytes between puller and sorters", &gauges.pull_memory),
+            (
+                "prewrites",
+                "Prewrites that wait for their commit",
+                &gauges.prewrites,
+            ),
+            (
+                "pull_memory_bytes",
+                "Bytes between puller and sorters",
+                &gauges.pull_memory,
+            ),
             ("merge_memory_bytes", "Bytes in sorters", &gauges.merge_memory),
-            ("merge_disk_bytes", "Bytes of sorted runs on disk", &gauges.merge_disk),
-            ("sink_memory_bytes", "Bytes in the sink's hands", &gauges.sink_memory),
+            (
+                "merge_disk_bytes",
+                "Bytes of sorted runs on disk",
+                &gauges.merge_disk,
+            ),
+            (
+                "sink_memory_bytes",
+                "Bytes in the sink's hands",
+                &gauges.sink_memory,
+            ),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -162,7 +198,10 @@ impl Metrics {
         set(&gauges.prewrites, sample.prewrites);
         set(&gauges.pull_memory, sample.pull_memory);
         set(&gauges.merge_memory, sample.merge_memory);
-        set(&gauges.merge_disk, usize::try_from(sample.merge_disk).unwrap_or(usize::MAX));
+        set(
+            &gauges.merge_disk,
+            usize::try_from(sample.merge_disk).unwrap_or(usize::MAX),
+        );
         set(&gauges.sink_memory, sample.sink_memory);
     }
 
@@ -193,7 +232,12 @@ impl Default for Metrics {
 
 fn count(changes: &[KvChange], rows: &Counter, bytes: &Counter) {
     rows.inc_by(changes.len() as u64);
-    bytes.inc_by(changes.iter().map(|change| (change.key.len() + change.value.len()) as u64).sum());
+    bytes.inc_by(
+        changes
+            .iter()
+            .map(|change| (change.key.len() + change.value.len()) as u64)
+            .sum(),
+    );
 }
 
 #[cfg(test)]
@@ -204,7 +248,10 @@ mod tests {
     fn the_text_names_what_was_counted() {
         let metrics = Metrics::new();
         metrics.checkpoint(Ts::new(1000, 0), Ts::new(3500, 0));
-        metrics.sample(&Sample { regions: 64, ..Sample::default() });
+        metrics.sample(&Sample {
+            regions: 64,
+            ..Sample::default()
+        });
         let text = metrics.text();
         assert!(text.contains("tidemark_checkpoint_lag_seconds 2.5"), "{text}");
         assert!(text.contains("tidemark_regions 64"), "{text}");

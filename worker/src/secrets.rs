@@ -25,15 +25,18 @@ impl Secrets for SecretDir {
             matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
         };
         if !plain(secret) || !plain(key) {
-            return Err(SinkError::Config(format!("secret {secret:?}, key {key:?}: that is no name")));
+            return Err(SinkError::Config(format!(
+                "secret {secret:?}, key {key:?}: that is no name"
+            )));
         }
         let path = self.0.join(secret).join(key);
         match std::fs::read(&path) {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(SinkError::Config(format!("secret {secret:?}: can't read {}: {error}", path.display())))
-            }
+            Err(error) => Err(SinkError::Config(format!(
+                "secret {secret:?}: can't read {}: {error}",
+                path.display()
+            ))),
         }
     }
 }
@@ -70,7 +73,10 @@ mod tests {
         std::fs::create_dir(folder.path().join("kafka")).unwrap();
         std::fs::write(folder.path().join("kafka/username"), "me").unwrap();
         let secrets = SecretDir::new(folder.path().to_owned());
-        assert_eq!(secrets.read("kafka", "username").unwrap().as_deref(), Some(b"me".as_slice()));
+        assert_eq!(
+            secrets.read("kafka", "username").unwrap().as_deref(),
+            Some(b"me".as_slice())
+        );
         assert_eq!(secrets.read("kafka", "password").unwrap(), None);
         assert!(secrets.read("../kafka", "username").is_err());
         assert!(secrets.read("kafka", "a/b").is_err());

@@ -83,12 +83,20 @@ pub struct StateDir {
 impl StateDir {
     /// Makes the folder if needed and locks it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        let io = |source| StateError::Io { path: path.to_owned(), source };
+        let io = |source| StateError::Io {
+            path: path.to_owned(),
+            source,
+        };
         fs::create_dir_all(path).map_err(io)?;
         let lock = File::create(path.join("lock")).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StateError::Locked { path: path.to_owned() }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(StateError::Locked {
+                path: path.to_owned(),
+            }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }
@@ -101,19 +109,31 @@ impl StateDir {
     /// The saved checkpoint, if there is one; it has to be of this identity.
     pub fn load(&self, wanted: &Identity) -> Result<Option<Ts>, StateError> {
         let path = self.path.join(FILE);
-        let damaged = |problem: String| StateError::Damaged { path: path.clone(), problem };
+        let damaged = |problem: String| StateError::Damaged {
+            path: path.clone(),
+            problem,
+        };
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateError::Io { path: self.path.clone(), source }),
+            Err(source) => {
+                return Err(StateError::Io {
+                    path: self.path.clone(),
+                    source,
+                });
+            }
         };
         let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
         if saved.crc32 != sum(&saved.identity, &saved.checkpoint_ts) {
             return Err(damaged("its checksum doesn't fit its content".into()));
         }
-        let checkpoint = saved.checkpoint_ts.parse().map_err(|_| damaged("its checkpoint is no number".into()))?;
+        let checkpoint = saved
+            .checkpoint_ts
+            .parse()
+            .map_err(|_| damaged("its checkpoint is no number".into()))?;
         if saved.identity != *wanted {
-            let name = |id: &Identity| format!("feed {} of cluster {} ({})", id.feed, id.cluster_id, id.route);
+            let name =
+                |id: &Identity| format!("feed {} of cluster {} ({})", id.feed, id.cluster_id, id.route);
             return Err(StateError::Foreign {
                 path: self.path.clone(),
                 found: name(&saved.identity),
@@ -127,8 +147,15 @@ impl StateDir {
     pub fn save(&self, identity: &Identity, checkpoint: Ts) -> Result<(), StateError> {
         let checkpoint_ts = checkpoint.to_string();
         let crc32 = sum(identity, &checkpoint_ts);
-        let saved = Saved { identity: identity.clone(), checkpoint_ts, crc32 };
-        self.replace(&saved).map_err(|source| StateError::Io { path: self.path.clone(), source })
+        let saved = Saved {
+            identity: identity.clone(),
+            checkpoint_ts,
+            crc32,
+        };
+        self.replace(&saved).map_err(|source| StateError::Io {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn replace(&self, saved: &Saved) -> io::Result<()> {
@@ -142,7 +169,11 @@ impl StateDir {
 }
 
 fn sum(identity: &Identity, checkpoint: &str) -> u32 {
-    let Identity { feed, cluster_id, route } = identity;
+    let Identity {
+        feed,
+        cluster_id,
+        route,
+    } = identity;
     crc32fast::hash(format!("{feed}\n{cluster_id}\n{route}\n{checkpoint}").as_bytes())
 }
 
@@ -152,7 +183,11 @@ mod tests {
     use super::*;
 
     fn identity(feed: &str) -> Identity {
-        Identity { feed: feed.into(), cluster_id: 7, route: "tidb to blackhole".into() }
+        Identity {
+            feed: feed.into(),
+            cluster_id: 7,
+            route: "tidb to blackhole".into(),
+        }
     }
 
     #[test]
@@ -163,14 +198,20 @@ mod tests {
         state.save(&identity("a"), Ts(449_001_234_567_890_123)).unwrap();
         drop(state);
         let state = StateDir::open(folder.path()).unwrap();
-        assert_eq!(state.load(&identity("a")).unwrap(), Some(Ts(449_001_234_567_890_123)));
+        assert_eq!(
+            state.load(&identity("a")).unwrap(),
+            Some(Ts(449_001_234_567_890_123))
+        );
     }
 
     #[test]
     fn a_second_worker_is_kept_out() {
         let folder = tempfile::tempdir().unwrap();
         let _held = StateDir::open(folder.path()).unwrap();
-        assert!(matches!(StateDir::open(folder.path()), Err(StateError::Locked { .. })));
+        assert!(matches!(
+            StateDir::open(folder.path()),
+            Err(StateError::Locked { .. })
+        ));
     }
 
     #[test]
@@ -193,9 +234,15 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).unwrap();
-            assert!(state.load(&identity("a")).is_err(), "a flipped bit in byte {at} went unnoticed");
+            assert!(
+                state.load(&identity("a")).is_err(),
+                "a flipped bit in byte {at} went unnoticed"
+            );
         }
         fs::write(&path, &good[..good.len() / 2]).unwrap();
-        assert!(matches!(state.load(&identity("a")), Err(StateError::Damaged { .. })));
+        assert!(matches!(
+            state.load(&identity("a")),
+            Err(StateError::Damaged { .. })
+        ));
     }
 }

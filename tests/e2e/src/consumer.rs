@@ -18,15 +18,24 @@ pub struct Destination {
 }
 
 enum Target {
-    Kafka { brokers: String, prefix: String, reader: Option<Box<KafkaReader>>, _server: Option<Kafka> },
-    Files { url: String, format: &'static str, reader: Box<StorageReader>, extra: serde_json::Value, secret: Option<(String, String)>, _keep: Keep },
+    Kafka {
+        brokers: String,
+        prefix: String,
+        reader: Option<Box<KafkaReader>>,
+        _server: Option<Kafka>,
+    },
+    Files {
+        url: String,
+        format: &'static str,
+        reader: Box<StorageReader>,
+        extra: serde_json::Value,
+        secret: Option<(String, String)>,
+        _keep: Keep,
+    },
 }
 
-/// What has to live as long as the files are read.
-enum Keep {
-    Folder(Folder),
-    Server(Box<S3Server>),
-}
+/// What has to live as long as the files are read: a folder or a server.
+type Keep = Box<dyn std::any::Any + Send>;
 
 enum Seen {
     Sighting(Sighting),
@@ -55,15 +64,23 @@ impl Destination {
             properties: Vec::new(),
         };
         let reader = Some(Box::new(KafkaReader::new(source)?));
-        let target = Target::Kafka { brokers: brokers.to_owned(), prefix: prefix.to_owned(), reader, _server: None };
-        Ok(Self { target, seen: Vec::new() })
+        let target = Target::Kafka {
+            brokers: brokers.to_owned(),
+            prefix: prefix.to_owned(),
+            reader,
+            _server: None,
+        };
+        Ok(Self {
+            target,
+            seen: Vec::new(),
+        })
     }
 
     /// A folder; `format` is `csv` or `canal-json`.
     pub fn folder(format: &'static str) -> Result<Self> {
         let folder = Folder::new("sink")?;
         let url = format!("file://{}", folder.path().display());
-        Self::files(url, format, Vec::new(), json!({}), None, Keep::Folder(folder))
+        Self::files(url, format, Vec::new(), json!({}), None, Box::new(folder))
     }
 
     /// A prefix of an S3 server's bucket; `format` is `csv` or `canal-json`.
@@ -76,10 +93,12 @@ impl Destination {
             ("aws_secret_access_key", server.secret_key()),
             ("aws_allow_http", "true"),
         ];
-        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let options = options
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
         let extra = json!({"endpoint": server.endpoint(), "region": server.region(), "secretName": "s3"});
         let secret = Some((server.access_key().to_owned(), server.secret_key().to_owned()));
-        Self::files(url, format, options, extra, secret, Keep::Server(Box::new(server)))
+        Self::files(url, format, options, extra, secret, Box::new(server))
     }
 
     fn files(
@@ -95,17 +114,33 @@ impl Destination {
             "canal-json" => StorageFormat::CanalJson,
             other => bail!("unknown format {other}"),
         };
-        let source = StorageSource { url: url.clone(), options, format: parsed };
+        let source = StorageSource {
+            url: url.clone(),
+            options,
+            format: parsed,
+        };
         let reader = Box::new(StorageReader::new(source)?);
-        let target = Target::Files { url, format, reader, extra, secret, _keep: keep };
-        Ok(Self { target, seen: Vec::new() })
+        let target = Target::Files {
+            url,
+            format,
+            reader,
+            extra,
+            secret,
+            _keep: keep,
+        };
+        Ok(Self {
+            target,
+            seen: Vec::new(),
+        })
     }
 
     /// The feed that writes here.
     pub fn feed(&self, pd: Vec<String>) -> Feed {
         match &self.target {
             Target::Kafka { brokers, prefix, .. } => Feed::to_kafka(pd, brokers, prefix),
-            Target::Files { url, format, extra, .. } => {
+            Target::Files {
+                url, format, extra, ..
+            } => {
                 let mut feed = Feed::to_storage(pd, url, format);
                 if let (Some(storage), Some(extra)) =
                     (feed.sink["storage"].as_object_mut(), extra.as_object())
@@ -120,8 +155,14 @@ impl Destination {
     /// Secrets that the feed names, as (Secret, key, value).
     pub fn secrets(&self) -> Vec<(&'static str, &'static str, String)> {
         match &self.target {
-            Target::Files { secret: Some((id, key)), .. } => {
-                vec![("s3", "access-key-id", id.clone()), ("s3", "secret-access-key", key.clone())]
+            Target::Files {
+                secret: Some((id, key)),
+                ..
+            } => {
+                vec![
+                    ("s3", "access-key-id", id.clone()),
+                    ("s3", "secret-access-key", key.clone()),
+                ]
             }
             _ => Vec::new(),
         }
@@ -145,7 +186,9 @@ impl Destination {
                 let aim = until.map_or(Until::End, Until::Watermark);
                 let (moved, sightings, read) = tokio::task::spawn_blocking(move || {
                     let mut sightings = Vec::new();
-                    let read = moved.read(aim, PATIENCE, &mut |sighting| sightings.push(Seen::Sighting(sighting)));
+                    let read = moved.read(aim, PATIENCE, &mut |sighting| {
+                        sightings.push(Seen::Sighting(sighting));
+                    });
                     (moved, sightings, read)
                 })
                 .await?;
@@ -156,7 +199,9 @@ impl Destination {
             Target::Files { reader, .. } => {
                 let deadline = tokio::time::Instant::now() + PATIENCE;
                 loop {
-                    let checkpoint = reader.poll(&mut |sighting| seen.push(Seen::Sighting(sighting))).await?;
+                    let checkpoint = reader
+                        .poll(&mut |sighting| seen.push(Seen::Sighting(sighting)))
+                        .await?;
                     if until.is_none_or(|ts| checkpoint.is_some_and(|checkpoint| checkpoint >= ts)) {
                         return Ok(());
                     }

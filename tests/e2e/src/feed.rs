@@ -18,7 +18,13 @@ pub struct Feed {
 impl Feed {
     /// A feed of all tables from now on.
     pub fn new(pd: Vec<String>, sink: Value) -> Self {
-        Self { pd, sink, tables: Vec::new(), start_ts: None, more: json!({}) }
+        Self {
+            pd,
+            sink,
+            tables: Vec::new(),
+            start_ts: None,
+            more: json!({}),
+        }
     }
 
     /// To a Kafka topic for each table, beginning with `prefix`.
@@ -37,7 +43,10 @@ impl Feed {
 
     /// To files below a folder or bucket.
     pub fn to_storage(pd: Vec<String>, url: &str, format: &str) -> Self {
-        Self::new(pd, json!({"storage": {"url": url, "format": format, "flushInterval": "300ms"}}))
+        Self::new(
+            pd,
+            json!({"storage": {"url": url, "format": format, "flushInterval": "300ms"}}),
+        )
     }
 
     /// The document.
@@ -54,7 +63,10 @@ impl Feed {
         }
         if let (Some(spec), Some(more)) = (spec.as_object_mut(), self.more.as_object()) {
             for (field, value) in more {
-                match (spec.get_mut(field).and_then(Value::as_object_mut), value.as_object()) {
+                match (
+                    spec.get_mut(field).and_then(Value::as_object_mut),
+                    value.as_object(),
+                ) {
                     (Some(present), Some(extra)) => present.extend(extra.clone()),
                     _ => {
                         spec.insert(field.clone(), value.clone());

@@ -52,7 +52,10 @@ enum SinkKind {
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter = std::env::var("TIDEMARK_LOG").unwrap_or_else(|_| "error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match demo(Cli::parse()).await {
         Ok(outcome) => {
             report(&outcome);
@@ -76,7 +79,10 @@ async fn demo(cli: Cli) -> Result<Outcome> {
     let destination = match cli.sink {
         SinkKind::Kafka => {
             say("starting Kafka");
-            let options = KafkaOptions { max_message_bytes: Some(4 << 20), ..KafkaOptions::default() };
+            let options = KafkaOptions {
+                max_message_bytes: Some(4 << 20),
+                ..KafkaOptions::default()
+            };
             Destination::kafka(Kafka::start(options).await?, "tidemark")?
         }
         SinkKind::Storage => Destination::folder(format)?,
@@ -118,7 +124,11 @@ fn report(outcome: &Outcome) {
         outcome.recoveries.len(),
         outcome.regions,
     );
-    let recoveries: Vec<_> = outcome.recoveries.iter().map(|time| format!("{:.1} s", time.as_secs_f64())).collect();
+    let recoveries: Vec<_> = outcome
+        .recoveries
+        .iter()
+        .map(|time| format!("{:.1} s", time.as_secs_f64()))
+        .collect();
     eprintln!(
         "worker: {} MiB at most, {:.1} s of CPU since its last start; checkpoint moved again {} after its starts; all had \
          arrived {:.1} s after the last write",

@@ -38,7 +38,12 @@ pub struct Nemesis {
 impl Nemesis {
     /// A nemesis for the regions of these physical tables.
     pub fn new(cluster: Cluster, seed: u64, tables: Vec<i64>) -> Self {
-        Self { cluster, rng: StdRng::seed_from_u64(seed), tables, deeds: Deeds::default() }
+        Self {
+            cluster,
+            rng: StdRng::seed_from_u64(seed),
+            tables,
+            deeds: Deeds::default(),
+        }
     }
 
     /// Splits tables until the cluster has so many regions.
@@ -80,7 +85,9 @@ impl Nemesis {
 
     /// One store's death and return.
     pub async fn kill_store(&mut self, stop: &CancellationToken) {
-        let Some(store) = self.cluster.stores().choose(&mut self.rng).copied() else { return };
+        let Some(store) = self.cluster.stores().choose(&mut self.rng).copied() else {
+            return;
+        };
         if self.cluster.kill_store(store).await.is_err() {
             return;
         }
@@ -96,7 +103,9 @@ impl Nemesis {
     }
 
     fn split(&mut self) {
-        let Some(&table) = self.tables.choose(&mut self.rng) else { return };
+        let Some(&table) = self.tables.choose(&mut self.rng) else {
+            return;
+        };
         let handle = self.rng.random_range(-50..400_i64);
         self.deeds.splits += usize::from(self.cluster.split(&record_key(table, handle)).is_ok());
     }
@@ -104,8 +113,13 @@ impl Nemesis {
     fn merge(&mut self) {
         let regions = self.cluster.regions();
         // The outer regions hold no table.
-        let inner: Vec<_> = regions.windows(2).filter(|pair| pair[0].start.starts_with("74")).collect();
-        let Some(pair) = inner.choose(&mut self.rng) else { return };
+        let inner: Vec<_> = regions
+            .windows(2)
+            .filter(|pair| pair[0].start.starts_with("74"))
+            .collect();
+        let Some(pair) = inner.choose(&mut self.rng) else {
+            return;
+        };
         let (source, target) = if self.rng.random_bool(0.5) { (0, 1) } else { (1, 0) };
         if regions.len() > 24 && self.cluster.merge(pair[source].id, pair[target].id).is_ok() {
             self.deeds.merges += 1;
@@ -114,23 +128,35 @@ impl Nemesis {
 
     fn move_leader(&mut self) {
         let regions = self.cluster.regions();
-        let Some(region) = regions.choose(&mut self.rng) else { return };
-        let Some(&store) = self.cluster.stores().choose(&mut self.rng) else { return };
+        let Some(region) = regions.choose(&mut self.rng) else {
+            return;
+        };
+        let Some(&store) = self.cluster.stores().choose(&mut self.rng) else {
+            return;
+        };
         if region.leader != Some(store) && self.cluster.move_leader(region.id, store).is_ok() {
             self.deeds.moves += 1;
         }
     }
 
     fn leave_lock(&mut self) {
-        let Some(&table) = self.tables.choose(&mut self.rng) else { return };
+        let Some(&table) = self.tables.choose(&mut self.rng) else {
+            return;
+        };
         // Far above every handle that the workload uses; the lock runs out and is rolled back.
         let key = record_key(table, i64::MAX - self.rng.random_range(0..1_000_000));
         let ttl = Duration::from_millis(500);
-        self.deeds.locks += usize::from(self.cluster.leave_lock(&key, &[], b"never committed", ttl).is_ok());
+        self.deeds.locks += usize::from(
+            self.cluster
+                .leave_lock(&key, &[], b"never committed", ttl)
+                .is_ok(),
+        );
     }
 
     fn drop_streams(&mut self) {
-        let Some(&store) = self.cluster.stores().choose(&mut self.rng) else { return };
+        let Some(&store) = self.cluster.stores().choose(&mut self.rng) else {
+            return;
+        };
         if let Ok(faults) = self.cluster.stream_faults(store) {
             faults.drop_streams();
             self.deeds.streams += 1;

@@ -67,17 +67,38 @@ pub type Say<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// Runs the plan: cluster, workload, worker, faults, consumer, judge.
 pub async fn run(plan: &Plan, binary: &Path, mut to: Destination, say: Say<'_>) -> Result<Outcome> {
-    say(&format!("seed {}: starting 3 stores and the workload's tables", plan.seed));
-    let config = ClusterConfig { stores: 3, seed: plan.seed, ..ClusterConfig::default() };
+    say(&format!(
+        "seed {}: starting 3 stores and the workload's tables",
+        plan.seed
+    ));
+    let config = ClusterConfig {
+        stores: 3,
+        seed: plan.seed,
+        ..ClusterConfig::default()
+    };
     let cluster = Cluster::start(config).await?;
     let workload = Workload::create(&cluster.pd_endpoints(), workload_config(plan)).await?;
     let filled = cluster.now().0;
     // The tables are there and empty at that ts: the stream holds their first rows too.
-    let start = workload.ddls().await.iter().map(|ddl| ddl.finished_ts).max().context("no tables")?;
-    let ids = workload.tables().iter().flat_map(|table| table.physical_ids.clone()).collect();
+    let start = workload
+        .ddls()
+        .await
+        .iter()
+        .map(|ddl| ddl.finished_ts)
+        .max()
+        .context("no tables")?;
+    let ids = workload
+        .tables()
+        .iter()
+        .flat_map(|table| table.physical_ids.clone())
+        .collect();
     let mut nemesis = Nemesis::new(cluster.clone(), plan.seed, ids);
     nemesis.split_to(plan.regions);
-    say(&format!("{} tables in {} regions; starting the worker", workload.tables().len(), cluster.regions().len()));
+    say(&format!(
+        "{} tables in {} regions; starting the worker",
+        workload.tables().len(),
+        cluster.regions().len()
+    ));
 
     let mut feed = to.feed(cluster.pd_endpoints());
     feed.start_ts = Some(start);
@@ -108,12 +129,18 @@ pub async fn run(plan: &Plan, binary: &Path, mut to: Destination, say: Say<'_>) 
         to.read_on().await?;
         let saved = worker.saved_checkpoint()?;
         to.checkpoint(saved);
-        say(&format!("worker killed at checkpoint {saved}; {} rows written; starting it again", running.truth().len()));
+        say(&format!(
+            "worker killed at checkpoint {saved}; {} rows written; starting it again",
+            running.truth().len()
+        ));
         let begun = Instant::now();
         worker.start_ready().await?;
         worker.checkpoint_above(saved).await?;
         recoveries.push(begun.elapsed());
-        say(&format!("its checkpoint moves again after {:.1} s", begun.elapsed().as_secs_f64()));
+        say(&format!(
+            "its checkpoint moves again after {:.1} s",
+            begun.elapsed().as_secs_f64()
+        ));
     }
     stop.cancel();
     let deeds = match trouble {
@@ -122,7 +149,10 @@ pub async fn run(plan: &Plan, binary: &Path, mut to: Destination, say: Say<'_>) 
     };
     let truth = running.stop().await?;
     let last = truth.max_commit_ts();
-    say(&format!("writing ended: {} rows; waiting for everything to arrive", truth.len()));
+    say(&format!(
+        "writing ended: {} rows; waiting for everything to arrive",
+        truth.len()
+    ));
     let ended = Instant::now();
     to.read_until(last).await.with_context(|| worker.log_tail())?;
     let settled = ended.elapsed();
@@ -130,9 +160,16 @@ pub async fn run(plan: &Plan, binary: &Path, mut to: Destination, say: Say<'_>) 
     worker.drain().await?;
     to.checkpoint(worker.saved_checkpoint()?);
 
-    let mut settings = Settings { start_ts: start, must_reach: Some(last), ..Settings::default() };
+    let mut settings = Settings {
+        start_ts: start,
+        must_reach: Some(last),
+        ..Settings::default()
+    };
     for table in workload.tables() {
-        settings.keys.insert((table.schema.clone(), table.name.clone()), table.key_columns.clone());
+        settings.keys.insert(
+            (table.schema.clone(), table.name.clone()),
+            table.key_columns.clone(),
+        );
         if let Some(sum) = table.expected_sum {
             settings.banks.push(Bank {
                 schema: table.schema,
@@ -165,7 +202,11 @@ fn workload_config(plan: &Plan) -> WorkloadConfig {
         seed: plan.seed,
         databases: vec!["shop".into(), "crm".into()],
         rows_per_second: plan.rows_per_second,
-        mix: TransactionMix { abandoned: 3, abandoned_ttl: Duration::from_millis(800), ..TransactionMix::default() },
+        mix: TransactionMix {
+            abandoned: 3,
+            abandoned_ttl: Duration::from_millis(800),
+            ..TransactionMix::default()
+        },
         ..WorkloadConfig::default()
     }
 }

@@ -24,7 +24,13 @@ impl Worker {
     pub fn new(binary: &Path, feed: &str) -> Result<Self> {
         let folder = Folder::new("worker")?;
         std::fs::write(folder.path().join("feed.yaml"), feed)?;
-        Ok(Self { binary: binary.to_owned(), folder, admin: free_port()?, process: None, arguments: Vec::new() })
+        Ok(Self {
+            binary: binary.to_owned(),
+            folder,
+            admin: free_port()?,
+            process: None,
+            arguments: Vec::new(),
+        })
     }
 
     /// The binary that `cargo build -p tidemark-worker` left beside the tests' own, or `TIDEMARK_WORKER`.
@@ -33,8 +39,15 @@ impl Worker {
             return Ok(path.into());
         }
         let own = std::env::current_exe()?;
-        let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("tidemark-worker"));
-        found.into_iter().find(|path| path.is_file()).context("no worker beside the tests: cargo build -p tidemark-worker")
+        let found = own
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .map(|folder| folder.join("tidemark-worker"));
+        found
+            .into_iter()
+            .find(|path| path.is_file())
+            .context("no worker beside the tests: cargo build -p tidemark-worker")
     }
 
     /// Adds an argument of the command line.
@@ -73,7 +86,12 @@ impl Worker {
             .arg(folder.join("feed.yaml"))
             .arg("--state")
             .arg(self.state());
-        self.process = Some(Process::spawn("worker", &mut command, &folder.join("worker.log"), None)?);
+        self.process = Some(Process::spawn(
+            "worker",
+            &mut command,
+            &folder.join("worker.log"),
+            None,
+        )?);
         Ok(())
     }
 
@@ -117,7 +135,11 @@ impl Worker {
     pub async fn drain(&mut self) -> Result<()> {
         let mut process = self.process.take().context("not started")?;
         let status = process.terminate(PATIENCE).await?;
-        ensure!(status.success(), "the worker ended with {status}\n{}", process.log_tail());
+        ensure!(
+            status.success(),
+            "the worker ended with {status}\n{}",
+            process.log_tail()
+        );
         Ok(())
     }
 
@@ -131,14 +153,20 @@ impl Worker {
     /// The value of a metric without labels.
     pub async fn metric(&self, name: &str) -> Result<f64> {
         let (_, text) = http_get(self.admin, "/metrics").await?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.with_context(|| format!("no metric {name}"))?.parse().context("a number")
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.with_context(|| format!("no metric {name}"))?
+            .parse()
+            .context("a number")
     }
 
     /// The checkpoint as its metrics tell it.
     pub async fn checkpoint(&self) -> Result<u64> {
         let (_, text) = http_get(self.admin, "/metrics").await?;
-        let line = text.lines().find_map(|line| line.strip_prefix("tidemark_checkpoint_ts "));
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("tidemark_checkpoint_ts "));
         line.context("no checkpoint")?.parse().context("a ts")
     }
 
@@ -155,8 +183,13 @@ impl Worker {
 
     /// The checkpoint in the state folder.
     pub fn saved_checkpoint(&self) -> Result<u64> {
-        let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(self.state().join("checkpoint.json"))?)?;
-        saved["checkpoint_ts"].as_str().context("no checkpoint")?.parse().context("a ts")
+        let saved: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(self.state().join("checkpoint.json"))?)?;
+        saved["checkpoint_ts"]
+            .as_str()
+            .context("no checkpoint")?
+            .parse()
+            .context("a ts")
     }
 
     /// The end of its log.

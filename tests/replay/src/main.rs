@@ -1,5 +1,6 @@
 //! `replay recordings DIR`: recordings of a real TiKV through the real puller.
 //! `replay vectors DIR`: golden vectors through the decoder.
+#![allow(clippy::print_stdout, reason = "a command that prints its findings")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -71,9 +71,9 @@ impl fmt::Display for Span {
         hex(f, &self.start)?;
         f.write_str(", ")?;
         if self.end.is_empty() {
-            f.write_str("+inf")?
+            f.write_str("+inf")?;
         } else {
-            hex(f, &self.end)?
+            hex(f, &self.end)?;
         }
         f.write_str(")")
     }

@@ -21,12 +21,12 @@ pub struct PullConfig {
     pub store_pause: Duration,
     /// At most one resolved ts per span is delivered in this time. Default 20 ms.
     pub advance_interval: Duration,
-    /// How often stuck regions are looked for. Default 2 s.
+    /// How often stuck regions are looked for. Default 1 s.
     pub stuck_tick: Duration,
     /// A region whose resolved ts lags this far and hasn't moved for as long is searched for locks.
-    /// Default 4 s.
+    /// Default 2 s.
     pub stuck_after: Duration,
-    /// Shortest time between two lock searches of one region. Default 5 s.
+    /// Shortest time between two lock searches of one region. Default 3 s.
     pub lock_check_interval: Duration,
     /// Lock searches in a row that must find nothing before the region's subscriptions on its store are
     /// ended and made anew. Default 2.
@@ -56,9 +56,9 @@ impl Default for PullConfig {
             backoff_max: Duration::from_secs(2),
             store_pause: Duration::from_secs(1),
             advance_interval: Duration::from_millis(20),
-            stuck_tick: Duration::from_secs(2),
-            stuck_after: Duration::from_secs(4),
-            lock_check_interval: Duration::from_secs(5),
+            stuck_tick: Duration::from_secs(1),
+            stuck_after: Duration::from_secs(2),
+            lock_check_interval: Duration::from_secs(3),
             heal_after_checks: 2,
             heal_pause: Duration::from_secs(10),
             slow_after: Duration::from_secs(30),

@@ -30,10 +30,14 @@ impl Catalog {
         for id in databases {
             scan(kv, database_span(id), at, &mut builder).await?;
         }
-        let mut snapshot = builder.finish().map_err(|error| FeedError::Stopped(chain(&error)))?;
+        let mut snapshot = builder
+            .finish()
+            .map_err(|error| FeedError::Stopped(chain(&error)))?;
         for table in &snapshot.ineligible {
             let reason = match table.reason {
-                IneligibleReason::NoHandleKey => "it has no primary key and no unique key over NOT NULL columns",
+                IneligibleReason::NoHandleKey => {
+                    "it has no primary key and no unique key over NOT NULL columns"
+                }
                 IneligibleReason::Temporary => "it is temporary",
             };
             tracing::warn!(schema = table.schema, table = table.name, reason, "Not streamed");
@@ -45,7 +49,10 @@ impl Catalog {
                     .into(),
             )
         })?;
-        Ok(Self { schema: Schema::new(&snapshot, wanted), jobs })
+        Ok(Self {
+            schema: Schema::new(&snapshot, wanted),
+            jobs,
+        })
     }
 
     /// The tables to stream.
@@ -65,7 +72,10 @@ impl Catalog {
         };
         match self.jobs.done_job(change).map_err(|error| unreadable(&error))? {
             None => Ok(DdlEffect::Nothing),
-            Some(job) => self.schema.apply(&job, change.commit_ts).map_err(|error| unreadable(&error)),
+            Some(job) => self
+                .schema
+                .apply(&job, change.commit_ts)
+                .map_err(|error| unreadable(&error)),
         }
     }
 
@@ -80,7 +90,9 @@ impl Catalog {
 
     /// What a user is told of a DDL that stops the feed.
     pub(super) fn explain(ddl: &UnsupportedDdl, finished: Ts) -> String {
-        format!("{ddl}, at {finished}: the feed stops below it, since rows after it would be decoded by a wrong schema")
+        format!(
+            "{ddl}, at {finished}: the feed stops below it, since rows after it would be decoded by a wrong schema"
+        )
     }
 }
 
@@ -88,7 +100,9 @@ async fn scan(kv: &KvClient, mut span: Span, at: Ts, builder: &mut SnapshotBuild
     loop {
         let pairs = kv.scan(&span, at, SCAN_PAGE).await?;
         for (key, value) in &pairs {
-            builder.add(key, value).map_err(|error| FeedError::Stopped(chain(&error)))?;
+            builder
+                .add(key, value)
+                .map_err(|error| FeedError::Stopped(chain(&error)))?;
         }
         match pairs.last() {
             Some((last, _)) if pairs.len() >= SCAN_PAGE => {

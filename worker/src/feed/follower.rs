@@ -42,7 +42,13 @@ impl Follower {
         halt: watch::Sender<Option<Halt>>,
     ) -> Self {
         let sorter = Sorter::new(Arc::clone(spill), "ddl", start);
-        Self { catalog, wiring, barrier, sorter, halt }
+        Self {
+            catalog,
+            wiring,
+            barrier,
+            sorter,
+            halt,
+        }
     }
 
     /// Runs until the puller's sender is dropped, an error, or forever behind a DDL that stops the feed.
@@ -89,7 +95,9 @@ impl Follower {
             DdlEffect::Created(tables) => {
                 for table in tables {
                     tracing::info!(schema = table.schema, table = table.name, ts = %finished, "New table");
-                    self.wiring.connect(&table, Catalog::spans(&table), finished).await?;
+                    self.wiring
+                        .connect(&table, Catalog::spans(&table), finished)
+                        .await?;
                 }
             }
             DdlEffect::Refreshed(tables) => {
@@ -98,7 +106,10 @@ impl Follower {
                 }
             }
             DdlEffect::Unsupported(ddl) => {
-                return Ok(Some(Halt { at: finished.prev(), why: Catalog::explain(&ddl, finished) }));
+                return Ok(Some(Halt {
+                    at: finished.prev(),
+                    why: Catalog::explain(&ddl, finished),
+                }));
             }
         }
         Ok(None)

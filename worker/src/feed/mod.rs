@@ -42,7 +42,10 @@ pub fn run(feed: Changefeed, args: &RunArgs) -> Result<(), FeedError> {
     if let Some(threads) = args.threads {
         builder.worker_threads(threads.max(1));
     }
-    let runtime = builder.enable_all().build().map_err(|error| FeedError::Stopped(format!("runtime: {error}")))?;
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|error| FeedError::Stopped(format!("runtime: {error}")))?;
     runtime.block_on(supervise(feed, args))
 }
 
@@ -57,10 +60,19 @@ async fn supervise(feed: Changefeed, args: &RunArgs) -> Result<(), FeedError> {
         tracing::info!(address = %bound, "Serving /metrics, /healthz and /readyz");
     }
     let name = feed.metadata.name.clone().unwrap_or_default();
-    let folder = args.state.clone().unwrap_or_else(|| format!("tidemark-state/{name}").into());
+    let folder = args
+        .state
+        .clone()
+        .unwrap_or_else(|| format!("tidemark-state/{name}").into());
     let state = StateDir::open(&folder).map_err(|error| FeedError::Stopped(error.to_string()))?;
     let secrets = Arc::new(SecretDir::new(args.secrets.clone()));
-    let session = Session { feed, state, secrets, metrics: Arc::clone(&metrics), stop: stop.clone() };
+    let session = Session {
+        feed,
+        state,
+        secrets,
+        metrics: Arc::clone(&metrics),
+        stop: stop.clone(),
+    };
     let mut backoff = Backoff::new();
     let mut streamed = false;
     loop {

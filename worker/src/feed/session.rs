@@ -72,10 +72,15 @@ impl Session {
             tasks.spawn(shard.run(from_puller, from_feed));
             ports.push(ShardPort { events, orders });
         }
-        let wiring =
-            Arc::new(Wiring::new(Arc::clone(&puller), Arc::clone(&open.sink), Arc::clone(&spans), ports));
+        let wiring = Arc::new(Wiring::new(
+            Arc::clone(&puller),
+            Arc::clone(&open.sink),
+            Arc::clone(&spans),
+            ports,
+        ));
         let (halt, halted) = watch::channel(None);
-        self.connect(&open, &wiring, &puller, &barrier, &spill, halt, &mut tasks).await?;
+        self.connect(&open, &wiring, &puller, &barrier, &spill, halt, &mut tasks)
+            .await?;
         self.metrics.set_ready(true);
         tracing::info!(start = %open.start, spans = spans.len(), "Streaming");
 
@@ -109,11 +114,17 @@ impl Session {
     async fn open(&self) -> Result<Open, FeedError> {
         let spec = &self.feed.spec;
         let zone = TimeZone::parse(&spec.time_zone).map_err(|error| {
-            FeedError::Stopped(format!("spec.timeZone: {:?} is no time zone: {error}", spec.time_zone))
+            FeedError::Stopped(format!(
+                "spec.timeZone: {:?} is no time zone: {error}",
+                spec.time_zone
+            ))
         })?;
         let pd = source::connect(&spec.source, &self.secrets).await?;
         let identity = self.identity(pd.cluster_id());
-        let saved = self.state.load(&identity).map_err(|error| FeedError::Stopped(error.to_string()))?;
+        let saved = self
+            .state
+            .load(&identity)
+            .map_err(|error| FeedError::Stopped(error.to_string()))?;
         let start = start::decide(&spec.start, saved, source::clock(&pd).await?)?;
         let context = OpenContext {
             feed: identity.feed.clone(),
@@ -125,8 +136,16 @@ impl Session {
         let sink = tidemark_sink::open(&spec.sink, context).await?;
         let service = format!("tidemark-{}", identity.feed.replace('/', "-"));
         source::protect(&pd, &service, spec.limits.gc_ttl.0, start.prev()).await?;
-        self.state.save(&identity, start).map_err(|error| FeedError::Stopped(error.to_string()))?;
-        Ok(Open { pd, identity, start, sink, service })
+        self.state
+            .save(&identity, start)
+            .map_err(|error| FeedError::Stopped(error.to_string()))?;
+        Ok(Open {
+            pd,
+            identity,
+            start,
+            sink,
+            service,
+        })
     }
 
     /// Who this feed is, for its state folder.
@@ -134,7 +153,11 @@ impl Session {
         let meta = &self.feed.metadata;
         let namespace = meta.namespace.as_deref().unwrap_or("default");
         let feed = format!("{namespace}/{}", meta.name.as_deref().unwrap_or_default());
-        Identity { feed, cluster_id, route: route(self.feed.spec.source.format, &self.feed.spec.sink) }
+        Identity {
+            feed,
+            cluster_id,
+            route: route(self.feed.spec.source.format, &self.feed.spec.sink),
+        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one attempt, wired once")]
@@ -168,7 +191,14 @@ impl Session {
         let (events, from_puller) = mpsc::channel(EVENTS);
         let job_span = catalog.job_span();
         puller.subscribe(wiring.next_id(), job_span, open.start, events);
-        let follower = Follower::new(catalog, Arc::clone(wiring), Arc::clone(barrier), spill, open.start, halt);
+        let follower = Follower::new(
+            catalog,
+            Arc::clone(wiring),
+            Arc::clone(barrier),
+            spill,
+            open.start,
+            halt,
+        );
         tasks.spawn(follower.run(from_puller));
         Ok(())
     }
@@ -193,6 +223,8 @@ async fn first_failure(tasks: &mut JoinSet<Result<(), FeedError>>) -> FeedError 
     match tasks.join_next().await {
         Some(Ok(Err(error))) => error,
         Some(Ok(Ok(()))) | None => FeedError::Unavailable("a part of the stream ended early".into()),
-        Some(Err(error)) => FeedError::Stopped(format!("a part of the stream failed: {error}; please report this")),
+        Some(Err(error)) => FeedError::Stopped(format!(
+            "a part of the stream failed: {error}; please report this"
+        )),
     }
 }

@@ -15,9 +15,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) async fn connect(source: &Source, secrets: &SecretDir) -> Result<PdClient, FeedError> {
     let expected = match &source.cluster_id {
         None => None,
-        Some(id) => Some(id.parse::<u64>().map_err(|_| {
-            FeedError::Stopped(format!("spec.source.clusterId: {id:?} is no cluster id"))
-        })?),
+        Some(id) => Some(
+            id.parse::<u64>()
+                .map_err(|_| FeedError::Stopped(format!("spec.source.clusterId: {id:?} is no cluster id")))?,
+        ),
     };
     let security = source_security(secrets, source.tls.as_ref())?;
     Ok(PdClient::connect(&source.pd, security, expected, CONNECT_DEADLINE).await?)

@@ -6,15 +6,15 @@ use crate::error::FeedError;
 
 /// What a cluster says about which timestamps can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
+pub(super) struct Clock {
     /// PD's timestamp now.
-    pub now: Ts,
+    pub(super) now: Ts,
     /// Versions below it may be gone.
-    pub gc_safe_point: Ts,
+    pub(super) gc_safe_point: Ts,
 }
 
 /// Where a run begins: after the saved checkpoint, else where the feed says.
-pub fn decide(start: &Start, saved: Option<Ts>, clock: Clock) -> Result<Ts, FeedError> {
+pub(super) fn decide(start: &Start, saved: Option<Ts>, clock: Clock) -> Result<Ts, FeedError> {
     let (field, ts) = match (saved, &start.ts, &start.time) {
         (Some(checkpoint), ..) => ("saved checkpoint", checkpoint),
         (None, Some(ts), _) => ("spec.start.ts", parse_ts(ts)?),
@@ -38,12 +38,14 @@ pub fn decide(start: &Start, saved: Option<Ts>, clock: Clock) -> Result<Ts, Feed
 }
 
 fn parse_ts(text: &str) -> Result<Ts, FeedError> {
-    text.parse().map_err(|_| FeedError::Stopped(format!("spec.start.ts: {text:?} is no timestamp")))
+    text.parse()
+        .map_err(|_| FeedError::Stopped(format!("spec.start.ts: {text:?} is no timestamp")))
 }
 
 fn parse_time(text: &str) -> Result<Ts, FeedError> {
-    let time: Timestamp =
-        text.parse().map_err(|_| FeedError::Stopped(format!("spec.start.time: {text:?} is no time")))?;
+    let time: Timestamp = text
+        .parse()
+        .map_err(|_| FeedError::Stopped(format!("spec.start.time: {text:?} is no time")))?;
     let ms = u64::try_from(time.as_millisecond())
         .map_err(|_| FeedError::Stopped(format!("spec.start.time: {text:?} lies before 1970")))?;
     Ok(Ts::new(ms, 0))
@@ -54,10 +56,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const CLOCK: Clock = Clock { now: Ts(1000), gc_safe_point: Ts(500) };
+    const CLOCK: Clock = Clock {
+        now: Ts(1000),
+        gc_safe_point: Ts(500),
+    };
 
     fn at(ts: &str) -> Start {
-        Start { ts: Some(ts.into()), ..Start::default() }
+        Start {
+            ts: Some(ts.into()),
+            ..Start::default()
+        }
     }
 
     #[test]
@@ -69,15 +77,24 @@ mod tests {
 
     #[test]
     fn a_time_becomes_a_ts() {
-        let start = Start { time: Some("1970-01-01T00:00:01Z".into()), ..Start::default() };
-        let clock = Clock { now: Ts::new(2000, 0), gc_safe_point: Ts::ZERO };
+        let start = Start {
+            time: Some("1970-01-01T00:00:01Z".into()),
+            ..Start::default()
+        };
+        let clock = Clock {
+            now: Ts::new(2000, 0),
+            gc_safe_point: Ts::ZERO,
+        };
         assert_eq!(decide(&start, None, clock).unwrap(), Ts::new(1000, 0));
     }
 
     #[test]
     fn the_future_and_lost_history_are_refused() {
         let future = decide(&at("1001"), None, CLOCK).unwrap_err().to_string();
-        assert!(future.starts_with("spec.start.ts: 1001 lies in the future"), "{future}");
+        assert!(
+            future.starts_with("spec.start.ts: 1001 lies in the future"),
+            "{future}"
+        );
         let lost = decide(&at("499"), None, CLOCK).unwrap_err().to_string();
         assert!(lost.contains("below the cluster's GC safe point 500"), "{lost}");
         let lost = decide(&at("600"), Some(Ts(400)), CLOCK).unwrap_err().to_string();

@@ -1,3 +1,5 @@
+//! The ts up to which rows may go to the sink.
+
 use tidemark_model::Ts;
 use tokio::sync::watch;
 

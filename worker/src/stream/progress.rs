@@ -1,3 +1,5 @@
+//! How far each span is durable.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +34,10 @@ struct Entry {
 impl SpanProgress {
     /// A span of which everything at or below `checkpoint` is durable.
     pub fn new(checkpoint: Ts) -> Arc<Self> {
-        Arc::new(Self { checkpoint: AtomicU64::new(checkpoint.0), flight: Mutex::default() })
+        Arc::new(Self {
+            checkpoint: AtomicU64::new(checkpoint.0),
+            flight: Mutex::default(),
+        })
     }
 
     /// Everything at or below it is durable.
@@ -62,7 +67,9 @@ impl SpanProgress {
 
     fn done(&self, number: u64) {
         let mut flight = self.flight.lock();
-        let index = number.checked_sub(flight.first).and_then(|index| usize::try_from(index).ok());
+        let index = number
+            .checked_sub(flight.first)
+            .and_then(|index| usize::try_from(index).ok());
         if let Some(entry) = index.and_then(|index| flight.entries.get_mut(index)) {
             entry.done = true;
         }

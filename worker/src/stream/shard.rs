@@ -1,3 +1,5 @@
+//! A task that owns the sorters of some spans.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +86,12 @@ type Write = BoxFuture<'static, Result<(), SinkError>>;
 impl Shard {
     /// A shard without spans.
     pub fn new(context: ShardContext) -> Self {
-        Self { context, spans: HashMap::default(), ready: VecDeque::new(), stalled: None }
+        Self {
+            context,
+            spans: HashMap::default(),
+            ready: VecDeque::new(),
+            stalled: None,
+        }
     }
 
     /// Runs until the orders' sender is dropped or something fails.
@@ -176,7 +183,9 @@ impl Shard {
     }
 
     fn push(&mut self, span: SpanId, changes: Vec<KvChange>) -> Result<(), FeedError> {
-        let Some(state) = self.spans.get_mut(&span) else { return Ok(()) };
+        let Some(state) = self.spans.get_mut(&span) else {
+            return Ok(());
+        };
         match state.sorter.push(changes) {
             Ok(()) => Ok(()),
             Err(MergeError::DiskFull { refused, .. }) => {
@@ -210,7 +219,9 @@ impl Shard {
     fn next_write(&mut self) -> Result<Option<Write>, FeedError> {
         let barrier = *self.context.barrier.borrow();
         while let Some(id) = self.ready.pop_front() {
-            let Some(state) = self.spans.get_mut(&id) else { continue };
+            let Some(state) = self.spans.get_mut(&id) else {
+                continue;
+            };
             state.ready = false;
             let limit = state.resolved.min(barrier);
             if limit <= state.emitted {
@@ -232,7 +243,15 @@ impl Shard {
             return Ok(Some(Box::pin(async move {
                 let weight = changes.iter().map(KvChange::weight).sum();
                 let grant = Some(budget.take(weight).await);
-                sink.write(Batch { span: id, table, physical_id, changes, grant, ack }).await
+                sink.write(Batch {
+                    span: id,
+                    table,
+                    physical_id,
+                    changes,
+                    grant,
+                    ack,
+                })
+                .await
             })));
         }
         Ok(None)

@@ -1,3 +1,5 @@
+//! The spans of a run and the lowest checkpoint.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,7 +33,13 @@ impl Spans {
     /// Adds a span of which everything at or below `checkpoint` counts as durable.
     pub fn add(&self, span: SpanId, name: Arc<str>, checkpoint: Ts) -> Arc<SpanProgress> {
         let progress = SpanProgress::new(checkpoint);
-        self.0.write().insert(span, Entry { name, progress: Arc::clone(&progress) });
+        self.0.write().insert(
+            span,
+            Entry {
+                name,
+                progress: Arc::clone(&progress),
+            },
+        );
         progress
     }
 
@@ -48,9 +56,15 @@ impl Spans {
     /// The span with the lowest checkpoint, which is the checkpoint of the whole feed.
     pub fn slowest(&self) -> Option<Slowest> {
         let spans = self.0.read();
-        let (span, entry) = spans.iter().min_by_key(|(_, entry)| entry.progress.checkpoint())?;
+        let (span, entry) = spans
+            .iter()
+            .min_by_key(|(_, entry)| entry.progress.checkpoint())?;
         let checkpoint = entry.progress.checkpoint();
-        Some(Slowest { span: *span, name: Arc::clone(&entry.name), checkpoint })
+        Some(Slowest {
+            span: *span,
+            name: Arc::clone(&entry.name),
+            checkpoint,
+        })
     }
 }
 
@@ -67,6 +81,9 @@ mod tests {
         assert_eq!(spans.slowest().map(|slowest| slowest.checkpoint), Some(Ts(5)));
         first.pass(Ts(9));
         let slowest = spans.slowest();
-        assert_eq!(slowest.map(|slowest| (slowest.span, slowest.checkpoint)), Some((SpanId(2), Ts(7))));
+        assert_eq!(
+            slowest.map(|slowest| (slowest.span, slowest.checkpoint)),
+            Some((SpanId(2), Ts(7)))
+        );
     }
 }

@@ -1,3 +1,5 @@
+//! Connects spans to shards and the puller.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,7 +34,13 @@ pub struct ShardPort {
 impl Wiring {
     /// Wiring for these shards, at least one.
     pub fn new(puller: Arc<Puller>, sink: Arc<dyn Sink>, spans: Arc<Spans>, shards: Vec<ShardPort>) -> Self {
-        Self { puller, sink, spans, shards, next_span: AtomicU64::new(1) }
+        Self {
+            puller,
+            sink,
+            spans,
+            shards,
+            next_span: AtomicU64::new(1),
+        }
     }
 
     /// A span id that no other span of this run has.
@@ -53,7 +61,12 @@ impl Wiring {
             let id = self.next_id();
             let Some(shard) = self.shard_of(id) else { continue };
             let progress = self.spans.add(id, Arc::clone(&name), since);
-            let span = NewSpan { id, table: Arc::clone(table), physical_id, progress };
+            let span = NewSpan {
+                id,
+                table: Arc::clone(table),
+                physical_id,
+                progress,
+            };
             order(shard, |done| Order::Add(span, done)).await?;
             self.puller.subscribe(id, range, since, shard.events.clone());
         }
@@ -71,7 +84,9 @@ impl Wiring {
 
     fn shard_of(&self, id: SpanId) -> Option<&ShardPort> {
         let count = self.shards.len().max(1) as u64;
-        usize::try_from(id.0 % count).ok().and_then(|index| self.shards.get(index))
+        usize::try_from(id.0 % count)
+            .ok()
+            .and_then(|index| self.shards.get(index))
     }
 }
 

@@ -5,6 +5,7 @@ mod player;
 mod stores;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ impl Replay {
     pub(crate) async fn start(cluster_id: u64, script: Script) -> Result<Self> {
         let mut listeners = BTreeMap::new();
         for session in &script.sessions {
-            if !listeners.contains_key(&session.store) {
-                listeners.insert(session.store, TcpListener::bind("127.0.0.1:0").await?);
+            if let Entry::Vacant(free) = listeners.entry(session.store) {
+                free.insert(TcpListener::bind("127.0.0.1:0").await?);
             }
         }
         let mut addresses: BTreeMap<u64, SocketAddr> = BTreeMap::new();

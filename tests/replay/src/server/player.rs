@@ -132,7 +132,7 @@ impl Player {
                 start_key: session.start.clone(),
                 end_key: session.end.clone(),
                 region_epoch: Some(session.epoch),
-                peers: vec![peer.clone()],
+                peers: vec![peer],
                 ..metapb::Region::default()
             };
             found.push((region, peer));

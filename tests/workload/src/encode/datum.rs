@@ -45,7 +45,6 @@ impl Datum {
         Some(match self {
             Self::Null => return None,
             // A YEAR always has four digits.
-            Self::Int(value) if *kind == ColumnKind::Year => format!("{value:04}"),
             Self::Int(value) => value.to_string(),
             Self::UInt(value) | Self::Mask(value) => value.to_string(),
             Self::Float(value) => value.to_string(),
