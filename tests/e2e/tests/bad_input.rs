@@ -58,8 +58,12 @@ fn assert_unprotected(cluster: &Cluster) {
 /// Plain keys `a` to `b`, to nowhere: streams on any cluster.
 fn idle_feed(cluster: &Cluster) -> Feed {
     let mut feed = Feed::new(cluster.pd_endpoints(), json!({"blackhole": {}}));
-    feed.more = json!({"source": {"format": "kv"}, "keyRanges": [{"start": "a", "end": "b"}]});
+    feed.more = plain_keys();
     feed
+}
+
+fn plain_keys() -> serde_json::Value {
+    json!({"source": {"format": "kv"}, "keyRanges": [{"start": "a", "end": "b"}]})
 }
 
 fn worker(feed: &Feed) -> Worker {
@@ -293,11 +297,37 @@ async fn a_start_in_the_future_or_below_gc_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_tidb_is_refused_as_a_source_of_tables() {
+    let cluster = cluster().await;
+    let nowhere = Nowhere::new();
+    let words = ["mysql.tidb_ddl_job", "set spec.source.format to \"kv\""];
+    assert_refused_at_once(&mut worker(&nowhere.feed(cluster.pd_endpoints())), FAILED, &words).await;
+    nowhere.assert_untouched();
+    assert_unprotected(&cluster);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_made_is_refused() {
+    let cluster = cluster().await;
+    let mut feed = idle_feed(&cluster);
+    feed.sink = json!({"storage": {"url": "file:///proc/tidemark"}});
+    let words = [
+        "sink.storage.url",
+        "file:///proc/tidemark",
+        "can't be made",
+        "make it a folder",
+    ];
+    assert_refused_at_once(&mut worker(&feed), FAILED, &words).await;
+    assert_unprotected(&cluster);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_in_place_of_the_folder_is_refused() {
     let cluster = cluster().await;
     let nowhere = Nowhere::new();
     std::fs::write(nowhere.sink(), "mine").unwrap();
-    let feed = nowhere.feed(cluster.pd_endpoints());
+    let mut feed = idle_feed(&cluster);
+    feed.sink = nowhere.feed(Vec::new()).sink;
     let words = ["sink.storage.url", "sink\"", "make it a folder"];
     assert_refused_at_once(&mut worker(&feed), FAILED, &words).await;
     assert_eq!(std::fs::read_to_string(nowhere.sink()).unwrap(), "mine");
@@ -310,6 +340,7 @@ async fn a_missing_bucket_and_wrong_keys_are_refused() {
     let server = S3Server::own().await.unwrap();
     let feed = |bucket: &str| {
         let mut feed = Feed::to_storage(cluster.pd_endpoints(), &format!("s3://{bucket}/feed"), "csv");
+        feed.more = plain_keys();
         feed.sink["storage"]["endpoint"] = json!(server.endpoint());
         feed.sink["storage"]["region"] = json!(server.region());
         feed.sink["storage"]["secretName"] = json!("keys");
@@ -350,7 +381,8 @@ async fn a_missing_bucket_and_wrong_keys_are_refused() {
 async fn a_kafka_that_nobody_runs_is_told_in_bounded_time() {
     let cluster = cluster().await;
     let broker = format!("127.0.0.1:{}", free_port().unwrap());
-    let feed = Feed::to_kafka(cluster.pd_endpoints(), &broker, "nobody");
+    let mut feed = Feed::to_kafka(cluster.pd_endpoints(), &broker, "nobody");
+    feed.more = plain_keys();
     let begun = Instant::now();
     let words = [broker.as_str(), "can't be reached", "check sink.kafka.brokers"];
     assert_refused_at_once(&mut worker(&feed), FAILED, &words).await;
@@ -371,6 +403,7 @@ async fn a_login_that_is_wrong_or_may_do_nothing_is_refused() {
         &kafka.address(Listener::Sasl),
         "forbidden",
     );
+    feed.more = plain_keys();
     feed.sink["kafka"]["topic"] = json!("forbidden");
     feed.sink["kafka"]["sasl"] = json!({"mechanism": "SCRAM-SHA-256", "secretName": "login"});
     let login = |user: &str, password: &str| {
@@ -389,6 +422,22 @@ async fn a_login_that_is_wrong_or_may_do_nothing_is_refused() {
         0,
         "a topic was made"
     );
+    assert_unprotected(&cluster);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_missing_and_may_not_be_made_is_refused() {
+    let cluster = cluster().await;
+    one_table(&cluster).await;
+    let kafka = Kafka::shared().await.unwrap();
+    let mut feed = Feed::to_kafka(cluster.pd_endpoints(), &kafka.bootstrap(), "missing");
+    feed.sink["kafka"]["createTopics"] = json!(false);
+    let words = [
+        "topic missing.shop.bulk is not there",
+        "sink.kafka.createTopics is false",
+        "create it or set createTopics",
+    ];
+    assert_refused_at_once(&mut worker(&feed), FAILED, &words).await;
     assert_unprotected(&cluster);
 }
 

@@ -46,10 +46,18 @@ struct Open {
     service: String,
 }
 
+/// What is streamed from the start on.
+struct Initial {
+    /// Tables and their key ranges.
+    tables: Vec<(Arc<Table>, Vec<(i64, Span)>)>,
+    /// Follows DDL; a source of plain keys has none.
+    catalog: Option<Catalog>,
+}
+
 impl Session {
     /// Streams from the checkpoint until the stop token (then all is drained) or an error.
     pub(super) async fn stream(&self) -> Result<(), FeedError> {
-        let open = self.open().await?;
+        let (open, initial) = self.open().await?;
         let limits = &self.feed.spec.limits;
         let memory = limits.memory.bytes();
         let spill = Spill::open(SpillConfig::new(self.state.spill(), memory / 2, limits.disk.0))?;
@@ -79,7 +87,7 @@ impl Session {
             ports,
         ));
         let (halt, halted) = watch::channel(None);
-        self.connect(&open, &wiring, &puller, &barrier, &spill, halt, &mut tasks)
+        Self::connect(&open, initial, &wiring, &puller, &barrier, &spill, halt, &mut tasks)
             .await?;
         self.metrics.set_ready(true);
         tracing::info!(start = %open.start, spans = spans.len(), "Streaming");
@@ -110,8 +118,9 @@ impl Session {
         }
     }
 
-    /// Connects to source and sink and finds out where to begin; writes nothing until all is checked.
-    async fn open(&self) -> Result<Open, FeedError> {
+    /// Connects to source and sink and finds out where to begin. The checkpoint and the protection of history are written
+    /// last: a feed that is refused leaves none behind.
+    async fn open(&self) -> Result<(Open, Initial), FeedError> {
         let spec = &self.feed.spec;
         let zone = TimeZone::parse(&spec.time_zone).map_err(|error| {
             FeedError::Stopped(format!(
@@ -126,6 +135,7 @@ impl Session {
             .load(&identity)
             .map_err(|error| FeedError::Stopped(error.to_string()))?;
         let start = start::decide(&spec.start, saved, source::clock(&pd).await?)?;
+        let initial = self.initial(&pd, start).await?;
         let context = OpenContext {
             feed: identity.feed.clone(),
             secrets: Arc::clone(&self.secrets) as _,
@@ -134,17 +144,50 @@ impl Session {
             start_ts: start,
         };
         let sink = tidemark_sink::open(&spec.sink, context).await?;
+        for (table, _) in &initial.tables {
+            sink.announce(table, start).await?;
+        }
         let service = format!("tidemark-{}", identity.feed.replace('/', "-"));
         source::protect(&pd, &service, spec.limits.gc_ttl.0, start.prev()).await?;
         self.state
             .save(&identity, start)
             .map_err(|error| FeedError::Stopped(error.to_string()))?;
-        Ok(Open {
+        let open = Open {
             pd,
             identity,
             start,
             sink,
             service,
+        };
+        Ok((open, initial))
+    }
+
+    /// Reads what there is to stream at `start`.
+    async fn initial(&self, pd: &PdClient, start: Ts) -> Result<Initial, FeedError> {
+        let spec = &self.feed.spec;
+        if spec.source.format == SourceFormat::Kv {
+            let mut ranges = Vec::new();
+            for range in &spec.key_ranges {
+                let (start, end) = range.bounds().map_err(FeedError::Stopped)?;
+                ranges.push((0, Span::new(start, end)));
+            }
+            let tables = vec![(Arc::new(Table::plain_kv()), ranges)];
+            return Ok(Initial {
+                tables,
+                catalog: None,
+            });
+        }
+        let rules =
+            TableRules::parse(&spec.tables).map_err(|error| FeedError::Stopped(error.to_string()))?;
+        let kv = KvClient::new(pd.clone());
+        let catalog = Catalog::load(&kv, rules, start).await?;
+        let with_spans = |table: Arc<Table>| {
+            let spans = Catalog::spans(&table);
+            (table, spans)
+        };
+        Ok(Initial {
+            tables: catalog.tables().into_iter().map(with_spans).collect(),
+            catalog: Some(catalog),
         })
     }
 
@@ -162,8 +205,8 @@ impl Session {
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one attempt, wired once")]
     async fn connect(
-        &self,
         open: &Open,
+        initial: Initial,
         wiring: &Arc<Wiring>,
         puller: &Arc<Puller>,
         barrier: &Arc<Barrier>,
@@ -171,23 +214,14 @@ impl Session {
         halt: watch::Sender<Option<Halt>>,
         tasks: &mut JoinSet<Result<(), FeedError>>,
     ) -> Result<(), FeedError> {
-        let spec = &self.feed.spec;
-        if spec.source.format == SourceFormat::Kv {
+        for (table, ranges) in initial.tables {
+            wiring.attach(&table, ranges, open.start).await?;
+        }
+        let Some(catalog) = initial.catalog else {
+            // Plain keys have no schema to wait for.
             barrier.raise(Ts::MAX);
-            let table = Arc::new(Table::plain_kv());
-            let mut ranges = Vec::new();
-            for range in &spec.key_ranges {
-                let (start, end) = range.bounds().map_err(FeedError::Stopped)?;
-                ranges.push((0, Span::new(start, end)));
-            }
-            return wiring.connect(&table, ranges, open.start).await;
-        }
-        let rules = TableRules::parse(&spec.tables).map_err(|error| FeedError::Stopped(error.to_string()))?;
-        let kv = KvClient::new(open.pd.clone());
-        let catalog = Catalog::load(&kv, rules, open.start).await?;
-        for table in catalog.tables() {
-            wiring.connect(&table, Catalog::spans(&table), open.start).await?;
-        }
+            return Ok(());
+        };
         let (events, from_puller) = mpsc::channel(EVENTS);
         let job_span = catalog.job_span();
         puller.subscribe(wiring.next_id(), job_span, open.start, events);

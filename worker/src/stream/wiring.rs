@@ -48,7 +48,7 @@ impl Wiring {
         SpanId(self.next_span.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Streams a table's changes after `since`: all of its physical tables, or the given key ranges.
+    /// Streams a new table's changes after `since`.
     pub async fn connect(
         &self,
         table: &Arc<Table>,
@@ -56,6 +56,16 @@ impl Wiring {
         since: Ts,
     ) -> Result<(), FeedError> {
         self.sink.announce(table, since).await?;
+        self.attach(table, ranges, since).await
+    }
+
+    /// Streams the changes after `since` of a table that the sink knows: of its physical tables, or of key ranges.
+    pub async fn attach(
+        &self,
+        table: &Arc<Table>,
+        ranges: Vec<(i64, Span)>,
+        since: Ts,
+    ) -> Result<(), FeedError> {
         let name: Arc<str> = format!("{}.{}", table.schema, table.name).into();
         for (physical_id, range) in ranges {
             let id = self.next_id();
