@@ -46,10 +46,12 @@ struct Open {
     service: String,
 }
 
+/// A table and the key ranges of its physical tables.
+type Ranged = (Arc<Table>, Vec<(i64, Span)>);
+
 /// What is streamed from the start on.
 struct Initial {
-    /// Tables and their key ranges.
-    tables: Vec<(Arc<Table>, Vec<(i64, Span)>)>,
+    tables: Vec<Ranged>,
     /// Follows DDL; a source of plain keys has none.
     catalog: Option<Catalog>,
 }
@@ -87,8 +89,10 @@ impl Session {
             ports,
         ));
         let (halt, halted) = watch::channel(None);
-        Self::connect(&open, initial, &wiring, &puller, &barrier, &spill, halt, &mut tasks)
-            .await?;
+        Self::connect(
+            &open, initial, &wiring, &puller, &barrier, &spill, halt, &mut tasks,
+        )
+        .await?;
         self.metrics.set_ready(true);
         tracing::info!(start = %open.start, spans = spans.len(), "Streaming");
 
@@ -177,8 +181,7 @@ impl Session {
                 catalog: None,
             });
         }
-        let rules =
-            TableRules::parse(&spec.tables).map_err(|error| FeedError::Stopped(error.to_string()))?;
+        let rules = TableRules::parse(&spec.tables).map_err(|error| FeedError::Stopped(error.to_string()))?;
         let kv = KvClient::new(pd.clone());
         let catalog = Catalog::load(&kv, rules, start).await?;
         let with_spans = |table: Arc<Table>| {

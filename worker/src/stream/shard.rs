@@ -126,7 +126,6 @@ impl Shard {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    barrier.mark_unchanged();
                     self.wake_all();
                 }
                 () = tokio::time::sleep(FULL_DISK_PAUSE), if self.stalled.is_some() => self.retry_stalled()?,
