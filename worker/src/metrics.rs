@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tidemark_model::{KvChange, Ts};
@@ -21,7 +23,21 @@ pub struct Metrics {
     lag: Gauge<f64, AtomicU64>,
     checkpoint: Gauge<u64, AtomicU64>,
     gauges: Gauges,
+    slow: Family<SlowRegion, Gauge<f64, AtomicU64>>,
     ready: AtomicUsize,
+}
+
+/// A region that holds its table's resolved ts back, as labels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SlowRegion {
+    /// The region; 0 while unknown.
+    pub region: u64,
+    /// Its store; 0 while unknown.
+    pub store: u64,
+    /// `schema.table` of its span.
+    pub table: String,
+    /// Why, in one word.
+    pub reason: &'static str,
 }
 
 /// Gauges that are set from a [`Sample`].
@@ -76,6 +92,7 @@ impl Metrics {
             lag: Gauge::default(),
             checkpoint: Gauge::default(),
             gauges: Gauges::default(),
+            slow: Family::default(),
             ready: AtomicUsize::new(0),
         };
         metrics.register();
@@ -116,6 +133,12 @@ impl Metrics {
             "checkpoint_ts",
             "Everything at or below it is durable",
             self.checkpoint.clone(),
+        );
+        registry.register_with_unit(
+            "slow_region",
+            "How long a region has held its table back; the slowest ones only",
+            Unit::Seconds,
+            self.slow.clone(),
         );
         let gauges = &self.gauges;
         for (name, help, gauge) in [
@@ -205,6 +228,14 @@ impl Metrics {
         set(&gauges.sink_memory, sample.sink_memory);
     }
 
+    /// Names the regions that are slow now and for how many seconds; those that were named before are forgotten.
+    pub fn slow_regions(&self, regions: impl Iterator<Item = (SlowRegion, f64)>) {
+        self.slow.clear();
+        for (labels, seconds) in regions {
+            self.slow.get_or_create(&labels).set(seconds);
+        }
+    }
+
     /// Notes whether the feed streams.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(usize::from(ready), Ordering::Relaxed);
@@ -255,5 +286,17 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("tidemark_checkpoint_lag_seconds 2.5"), "{text}");
         assert!(text.contains("tidemark_regions 64"), "{text}");
+        let slow = SlowRegion {
+            region: 7,
+            store: 1,
+            table: "shop.orders".into(),
+            reason: "locked",
+        };
+        metrics.slow_regions([(slow, 12.5)].into_iter());
+        let named =
+            r#"tidemark_slow_region_seconds{region="7",store="1",table="shop.orders",reason="locked"} 12.5"#;
+        assert!(metrics.text().contains(named), "{}", metrics.text());
+        metrics.slow_regions(std::iter::empty());
+        assert!(!metrics.text().contains("shop.orders"));
     }
 }

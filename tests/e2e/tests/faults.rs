@@ -20,7 +20,12 @@ async fn assert_all_invariants_hold(name: &str, seed: u64, destination: Destinat
         .await
         .unwrap();
     // Past the test runner's capture: the figures are part of what the tests show.
-    let _ = writeln!(std::io::stderr(), "{name}: {:?}\n{}", outcome.deeds, outcome.verdict);
+    let _ = writeln!(
+        std::io::stderr(),
+        "{name}: {:?}\n{}",
+        outcome.deeds,
+        outcome.verdict
+    );
     assert!(
         outcome.verdict.holds(),
         "{name}, seed {seed}:\n{}",

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tidemark_merge::Spill;
 use tidemark_model::{Budget, Ts};
-use tidemark_pull::{PdClient, Puller};
+use tidemark_pull::{PdClient, Puller, SlowReason};
 use tidemark_sink::Sink;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -13,22 +13,23 @@ use super::follower::Halt;
 use super::source;
 use crate::error::FeedError;
 use crate::live::LiveLine;
-use crate::metrics::{Metrics, Sample};
+use crate::metrics::{Metrics, Sample, SlowRegion};
 use crate::state::{Identity, StateDir};
 use crate::stream::barrier::Barrier;
 use crate::stream::spans::Spans;
 
 /// How often the checkpoint is looked at: a consumer sees a watermark at most so much later.
 const TICK: Duration = Duration::from_millis(50);
-/// How often the checkpoint is saved; after a death the rows of so much time are sent again.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the checkpoint is saved and published at most: each time costs an fsync; after a death the rows of so much
+/// time are sent again.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
 /// How often history's protection is renewed.
 const PROTECT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long PD may take to tell the time, which only the shown lag needs.
 const CLOCK_DEADLINE: Duration = Duration::from_millis(200);
 
-/// Publishes, saves and protects the checkpoint, in this order.
+/// Saves, publishes and protects the checkpoint, in this order.
 pub(super) struct Keeper<'a> {
     pub(super) pd: &'a PdClient,
     pub(super) puller: &'a Puller,
@@ -55,8 +56,10 @@ impl Keeper<'_> {
     ) -> Result<(), FeedError> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut published, mut saved) = (from, from);
-        let (mut saved_at, mut shown_at) = (Instant::now(), Instant::now());
+        // Known already, but a death may have come between saving and publishing it.
+        self.sink.watermark(from).await?;
+        let mut published = from;
+        let (mut published_at, mut shown_at) = (Instant::now(), Instant::now());
         let mut protected_at = Instant::now();
         let mut live = LiveLine::on_terminal(self.metrics);
         loop {
@@ -65,19 +68,16 @@ impl Keeper<'_> {
                 () = stop.cancelled() => break,
             }
             let checkpoint = self.checkpoint();
-            if checkpoint > published {
-                self.sink.watermark(checkpoint).await?;
-                published = checkpoint;
+            let halts = halt.borrow().as_ref().is_some_and(|halt| checkpoint >= halt.at);
+            if checkpoint > published && (halts || published_at.elapsed() >= PUBLISH_INTERVAL) {
+                self.publish(checkpoint).await?;
+                (published, published_at) = (checkpoint, Instant::now());
             }
-            if halt.borrow().as_ref().is_some_and(|halt| published >= halt.at) {
+            if halts {
                 break;
             }
-            if published > saved && saved_at.elapsed() >= SAVE_INTERVAL {
-                self.save(published)?;
-                (saved, saved_at) = (published, Instant::now());
-            }
             if protected_at.elapsed() >= PROTECT_INTERVAL {
-                self.protect(saved).await?;
+                self.protect(published).await?;
                 protected_at = Instant::now();
             }
             if shown_at.elapsed() >= LiveLine::INTERVAL {
@@ -85,23 +85,27 @@ impl Keeper<'_> {
                 self.show(published, live.as_mut()).await;
             }
         }
-        self.drain(published, saved).await
+        self.drain(published).await
     }
 
     /// Makes what the sink has taken durable and saves how far that is.
-    async fn drain(&self, published: Ts, saved: Ts) -> Result<(), FeedError> {
+    async fn drain(&self, published: Ts) -> Result<(), FeedError> {
         self.sink.flush().await?;
         let checkpoint = self.checkpoint();
         if checkpoint > published {
-            self.sink.watermark(checkpoint).await?;
-            // A sink may keep a watermark for later; a flush publishes it.
-            self.sink.flush().await?;
+            self.publish(checkpoint).await?;
         }
-        if checkpoint > saved {
-            self.save(checkpoint)?;
-        }
+        // A sink may keep a watermark for later; a flush publishes it.
+        self.sink.flush().await?;
         tracing::info!(%checkpoint, "Drained");
         Ok(())
+    }
+
+    /// Saves first: a worker that dies in between goes on at or above what consumers have seen, so their watermark never
+    /// falls.
+    async fn publish(&self, checkpoint: Ts) -> Result<(), FeedError> {
+        self.save(checkpoint)?;
+        Ok(self.sink.watermark(checkpoint).await?)
     }
 
     /// The lowest of all spans; a feed that has no table yet follows the schema.
@@ -144,11 +148,35 @@ impl Keeper<'_> {
             sink_memory: self.budget.used(),
         };
         self.metrics.sample(&sample);
+        self.metrics.slow_regions(pull.slow_regions.iter().map(|slow| {
+            let labels = SlowRegion {
+                region: slow.region,
+                store: slow.store,
+                table: self
+                    .spans
+                    .name(slow.span)
+                    .map_or_else(|| "mysql.tidb_ddl_job".into(), |name| name.to_string()),
+                reason: reason(&slow.reason),
+            };
+            (labels, slow.lasting.as_secs_f64())
+        }));
         if let Ok(Ok(now)) = timeout(CLOCK_DEADLINE, self.pd.tso()).await {
             self.metrics.checkpoint(checkpoint, now);
         }
         if let Some(live) = live {
             live.draw(self.metrics, &sample);
         }
+    }
+}
+
+/// A word for a label: few values, so that the number of time series stays small.
+fn reason(reason: &SlowReason) -> &'static str {
+    match reason {
+        SlowReason::Unlocated(_) => "unlocated",
+        SlowReason::Waiting => "waiting",
+        SlowReason::Scanning => "scanning",
+        SlowReason::Locked { .. } => "locked",
+        SlowReason::StuckWithoutLock => "stuck",
+        SlowReason::Lagging => "lagging",
     }
 }

@@ -43,6 +43,11 @@ impl Spans {
         progress
     }
 
+    /// The name of a span's table; none for spans that hold no rows of the feed.
+    pub fn name(&self, span: SpanId) -> Option<Arc<str>> {
+        self.0.read().get(&span).map(|entry| Arc::clone(&entry.name))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.read().len()
