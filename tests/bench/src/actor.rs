@@ -25,6 +25,17 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// The better of two rounds: what else the machine does only adds.
+    pub(crate) fn best(self, other: Self) -> Self {
+        Self {
+            rows: self.rows,
+            cpu: self.cpu.min(other.cpu),
+            wall: self.wall.min(other.wall),
+            rss: self.rss.min(other.rss),
+            peak_rss: self.peak_rss.max(other.peak_rss),
+        }
+    }
+
     /// Microseconds of CPU time a row.
     pub(crate) fn cpu_per_row(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.rows.max(1) as f64

@@ -32,6 +32,17 @@ struct Way {
     produce: Cost,
 }
 
+impl Way {
+    fn best(self, other: Self) -> Self {
+        Self {
+            drain: self.drain.best(other.drain),
+            blackhole: self.blackhole.best(other.blackhole),
+            kafka: self.kafka.best(other.kafka),
+            produce: self.produce.best(other.produce),
+        }
+    }
+}
+
 /// CPU time and throughput of all stages, for rows of an initial scan and for rows as they are written.
 pub(crate) async fn measure(arguments: &Arguments, sizes: &Sizes, table: &mut Table) -> Result<()> {
     let bench = Bench {
@@ -41,7 +52,10 @@ pub(crate) async fn measure(arguments: &Arguments, sizes: &Sizes, table: &mut Ta
     };
     eprintln!("cost: preloading {} rows", sizes.rows);
     let source = Source::start(sizes.rows, REGIONS, INTERVAL).await?;
-    let (scan, bytes) = bench.scan(&source.report, sizes.rows).await?;
+    // In the first round the broker is cold, which costs its clients too: bare and worker each have a second one.
+    let (first, bytes) = bench.scan(&source.report, sizes.rows, 1).await?;
+    let (second, _) = bench.scan(&source.report, sizes.rows, 2).await?;
+    let scan = first.best(second);
     let (to_files, bare_files, file_bytes) = bench.files(&source.report, sizes.rows).await?;
     let live = bench.live(&source, sizes).await?;
     costs(table, "initial scan", &scan, bytes / sizes.rows.max(1));
@@ -168,14 +182,15 @@ struct Bench {
 
 impl Bench {
     /// All stages on rows that are there already.
-    async fn scan(&self, source: &Report, rows: u64) -> Result<(Way, u64)> {
+    async fn scan(&self, source: &Report, rows: u64, round: usize) -> Result<(Way, u64)> {
+        eprintln!("cost: initial scan, round {round}");
         let drain = drain(source, source.start_ts, rows)?.report().await?;
         step("drain", &drain);
         let mut subject = self.subject(source, blackhole()).await?;
         let blackhole = subject.rows(rows, source.last_ts).await?;
         subject.end().await?;
         step("blackhole", &blackhole);
-        let topic = self.topic("scan").await?;
+        let topic = self.topic(&format!("scan-{round}")).await?;
         let mut subject = self
             .subject(source, kafka(&self.broker.bootstrap(), &topic, "1s"))
             .await?;
