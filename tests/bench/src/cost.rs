@@ -33,7 +33,7 @@ struct Way {
 }
 
 impl Way {
-    fn best(self, other: Self) -> Self {
+    fn best(&self, other: &Self) -> Self {
         Self {
             drain: self.drain.best(other.drain),
             blackhole: self.blackhole.best(other.blackhole),
@@ -55,7 +55,7 @@ pub(crate) async fn measure(arguments: &Arguments, sizes: &Sizes, table: &mut Ta
     // In the first round the broker is cold, which costs its clients too: bare and worker each have a second one.
     let (first, bytes) = bench.scan(&source.report, sizes.rows, 1).await?;
     let (second, _) = bench.scan(&source.report, sizes.rows, 2).await?;
-    let scan = first.best(second);
+    let scan = first.best(&second);
     let (to_files, bare_files, file_bytes) = bench.files(&source.report, sizes.rows).await?;
     let live = bench.live(&source, sizes).await?;
     costs(table, "initial scan", &scan, bytes / sizes.rows.max(1));
@@ -266,7 +266,7 @@ impl Bench {
         let kafka = live(&mut subject, &writer, next()).await?;
         subject.end().await?;
         step("kafka", &kafka);
-        let (produce, _) = self.produce(&topic, rows).await?;
+        let (produce, _) = self.produce(&topic, kafka.rows).await?;
         Ok(Way {
             drain,
             blackhole,
