@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use tidemark_cluster::{Cluster, ClusterConfig};
 use tidemark_judge::{TruthOp, TruthRow};
 use tidemark_tidb::schema::TableInfo;
-use tidemark_tidb::{RowKey, Table, TimeZone, Value};
+use tidemark_tidb::{RowKey, Table, Value};
 use tidemark_workload::encode::{meta_field, record_range};
 use tidemark_workload::{KvConfig, KvWorkload, TransactionMix, Workload, WorkloadConfig, WorkloadTable};
+
+use crate::canonical;
 
 async fn cluster(stores: usize) -> Cluster {
     let config = ClusterConfig {
@@ -63,14 +65,10 @@ async fn rows_at(workload: &Workload, table: &WorkloadTable, ts: u64) -> Vec<Tex
             let key = RowKey::new(&key);
             let values = definition.decode(&key, &value).unwrap();
             let texts = definition.columns.iter().zip(values).map(|(column, value)| {
-                let mut text = Vec::new();
-                value.write_text(column, &TimeZone::Utc, &mut text).unwrap();
-                let text = if column.ty.is_binary() {
-                    text.iter().map(|byte| char::from(*byte)).collect()
-                } else {
-                    String::from_utf8(text).unwrap()
-                };
-                (column.name.clone(), (value != Value::Null).then_some(text))
+                (
+                    column.name.clone(),
+                    (value != Value::Null).then(|| canonical(&value, column)),
+                )
             });
             rows.push(texts.collect());
         }
