@@ -51,7 +51,7 @@ enum SinkKind {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = std::env::var("TIDEMARK_LOG").unwrap_or_else(|_| "error".into());
+    let filter = std::env::var("TIDEMARK_LOG").unwrap_or_else(|_| "error,rdkafka=off,librdkafka=off".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
