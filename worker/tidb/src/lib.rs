@@ -17,6 +17,6 @@ mod zone;
 
 pub use key::{RecordKey, RowKey, record_span};
 pub use row::{Checksum, DecodeError};
-pub use table::{Column, ColumnType, Handle, Index, Layout, Partition, Table};
+pub use table::{Column, ColumnType, Handle, Index, Layout, Partition, Table, tp};
 pub use value::{StoredValue, Value, ValueError};
 pub use zone::{TimeZone, ZoneError};

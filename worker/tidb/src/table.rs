@@ -196,31 +196,35 @@ impl ColumnType {
     }
 }
 
-/// MySQL's type bytes.
-pub(crate) mod tp {
-    pub(crate) const TINY: u8 = 1;
-    pub(crate) const SHORT: u8 = 2;
-    pub(crate) const LONG: u8 = 3;
-    pub(crate) const FLOAT: u8 = 4;
-    pub(crate) const DOUBLE: u8 = 5;
-    pub(crate) const TIMESTAMP: u8 = 7;
-    pub(crate) const LONGLONG: u8 = 8;
-    pub(crate) const INT24: u8 = 9;
-    pub(crate) const DATE: u8 = 10;
-    pub(crate) const DURATION: u8 = 11;
-    pub(crate) const DATETIME: u8 = 12;
-    pub(crate) const YEAR: u8 = 13;
-    pub(crate) const NEW_DATE: u8 = 14;
-    pub(crate) const VARCHAR: u8 = 15;
-    pub(crate) const BIT: u8 = 16;
-    pub(crate) const VECTOR: u8 = 225;
-    pub(crate) const JSON: u8 = 245;
-    pub(crate) const DECIMAL: u8 = 246;
-    pub(crate) const ENUM: u8 = 247;
-    pub(crate) const SET: u8 = 248;
-    pub(crate) const TINY_BLOB: u8 = 249;
-    pub(crate) const LONG_BLOB: u8 = 251;
-    pub(crate) const STRING: u8 = 254;
+/// MySQL's type bytes by name, as [`ColumnType::tp`] holds them.
+#[allow(missing_docs, reason = "the names are MySQL's own")]
+pub mod tp {
+    pub const TINY: u8 = 1;
+    pub const SHORT: u8 = 2;
+    pub const LONG: u8 = 3;
+    pub const FLOAT: u8 = 4;
+    pub const DOUBLE: u8 = 5;
+    pub const TIMESTAMP: u8 = 7;
+    pub const LONGLONG: u8 = 8;
+    pub const INT24: u8 = 9;
+    pub const DATE: u8 = 10;
+    pub const DURATION: u8 = 11;
+    pub const DATETIME: u8 = 12;
+    pub const YEAR: u8 = 13;
+    pub const NEW_DATE: u8 = 14;
+    pub const VARCHAR: u8 = 15;
+    pub const BIT: u8 = 16;
+    pub const VECTOR: u8 = 225;
+    pub const JSON: u8 = 245;
+    pub const DECIMAL: u8 = 246;
+    pub const ENUM: u8 = 247;
+    pub const SET: u8 = 248;
+    pub const TINY_BLOB: u8 = 249;
+    pub const MEDIUM_BLOB: u8 = 250;
+    pub const LONG_BLOB: u8 = 251;
+    pub const BLOB: u8 = 252;
+    pub const VAR_STRING: u8 = 253;
+    pub const STRING: u8 = 254;
 }
 
 /// MySQL's column flags.

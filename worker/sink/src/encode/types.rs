@@ -1,36 +1,6 @@
-use tidemark_tidb::{ColumnType, Value};
+use tidemark_tidb::{ColumnType, Value, tp};
 
 const ZEROFILL: u32 = 1 << 6;
-
-/// MySQL's type bytes by name.
-pub(crate) mod tp {
-    pub(crate) const TINY: u8 = 1;
-    pub(crate) const SHORT: u8 = 2;
-    pub(crate) const LONG: u8 = 3;
-    pub(crate) const FLOAT: u8 = 4;
-    pub(crate) const DOUBLE: u8 = 5;
-    pub(crate) const TIMESTAMP: u8 = 7;
-    pub(crate) const LONGLONG: u8 = 8;
-    pub(crate) const INT24: u8 = 9;
-    pub(crate) const DATE: u8 = 10;
-    pub(crate) const TIME: u8 = 11;
-    pub(crate) const DATETIME: u8 = 12;
-    pub(crate) const YEAR: u8 = 13;
-    pub(crate) const NEW_DATE: u8 = 14;
-    pub(crate) const VARCHAR: u8 = 15;
-    pub(crate) const BIT: u8 = 16;
-    pub(crate) const VECTOR: u8 = 225;
-    pub(crate) const JSON: u8 = 245;
-    pub(crate) const DECIMAL: u8 = 246;
-    pub(crate) const ENUM: u8 = 247;
-    pub(crate) const SET: u8 = 248;
-    pub(crate) const TINY_BLOB: u8 = 249;
-    pub(crate) const MEDIUM_BLOB: u8 = 250;
-    pub(crate) const LONG_BLOB: u8 = 251;
-    pub(crate) const BLOB: u8 = 252;
-    pub(crate) const VAR_STRING: u8 = 253;
-    pub(crate) const STRING: u8 = 254;
-}
 
 /// The type's name without parameters or attributes, in lower case: `varchar`, `longblob`.
 pub(crate) fn base_name(ty: &ColumnType) -> &'static str {
@@ -46,7 +16,7 @@ pub(crate) fn base_name(ty: &ColumnType) -> &'static str {
         tp::DECIMAL => "decimal",
         tp::TIMESTAMP => "timestamp",
         tp::DATE | tp::NEW_DATE => "date",
-        tp::TIME => "time",
+        tp::DURATION => "time",
         tp::DATETIME => "datetime",
         tp::YEAR => "year",
         tp::BIT => "bit",
@@ -88,7 +58,7 @@ pub(crate) fn sql_type(ty: &ColumnType) -> i32 {
         tp::DECIMAL => 3,
         tp::SET | tp::BIT => -7,
         tp::DATE | tp::NEW_DATE => 91,
-        tp::TIME => 92,
+        tp::DURATION => 92,
         tp::DATETIME | tp::TIMESTAMP => 93,
         tp::STRING if ty.is_binary() => 2004,
         tp::STRING => 1,

@@ -1,9 +1,9 @@
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use tidemark_model::Ts;
-use tidemark_tidb::{Column, Table};
+use tidemark_tidb::{Column, Table, tp};
 
-use crate::encode::types::{base_name, tp};
+use crate::encode::types::base_name;
 
 const UNSPECIFIED: i64 = -1;
 
@@ -121,7 +121,7 @@ fn schema_column(column: &Column) -> SchemaColumn<'_> {
     let (length, scale) = (or(ty.flen, default_length), or(ty.decimal, default_scale));
     let own_scale = ![default_scale, 0, UNSPECIFIED].contains(&ty.decimal);
     let (precision, scale) = match ty.tp {
-        tp::TIMESTAMP | tp::DATETIME | tp::TIME => (None, own_scale.then_some(scale)),
+        tp::TIMESTAMP | tp::DATETIME | tp::DURATION => (None, own_scale.then_some(scale)),
         tp::DOUBLE | tp::FLOAT => (Some(length), own_scale.then_some(scale)),
         tp::DECIMAL => (Some(length), Some(scale)),
         tp::TINY | tp::SHORT | tp::INT24 | tp::LONG | tp::LONGLONG | tp::BIT | tp::YEAR => {
@@ -154,7 +154,7 @@ fn defaults(type_byte: u8) -> (i64, i64) {
         tp::LONGLONG => (20, 0),
         tp::DOUBLE => (22, UNSPECIFIED),
         tp::FLOAT => (12, UNSPECIFIED),
-        tp::DECIMAL | tp::TIME | tp::DATE => (10, 0),
+        tp::DECIMAL | tp::DURATION | tp::DATE => (10, 0),
         tp::TIMESTAMP | tp::DATETIME => (19, 0),
         tp::YEAR => (4, 0),
         tp::STRING => (1, 0),
