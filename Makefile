@@ -1,6 +1,6 @@
 # What people and CI type. Each target installs what it needs first.
 
-.PHONY: help setup run test bench replay vectors generate lint deny size clean
+.PHONY: help setup run test bench cluster replay vectors generate lint deny size clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,10 @@ test: setup lint ## Everything: checks, unit tests, replays, real Kafka and S3, 
 bench: setup ## Speed and size as ratios to ceilings measured in the same run (BENCH="--help" for options)
 	cargo build --release -p tidemark-worker -p tidemark-bench
 	target/release/tidemark-bench --worker target/release/tidemark-worker $(BENCH)
+
+cluster: setup ## A real Kubernetes with one node for people, until Ctrl-C (needs root; CLUSTER="--control-plane" for the API alone)
+	cargo build -q -p tidemark-harness
+	target/debug/tidemark-kubernetes $(CLUSTER)
 
 replay: setup ## Replay recordings of a real TiKV through the real puller: make replay DIR=folder
 	cargo run -q -p tidemark-replay -- recordings $(or $(DIR),tests/data/recordings)

@@ -19,9 +19,19 @@ need openssl openssl
 need java default-jre-headless
 need mvn maven
 need go golang-go
+need containerd containerd
+need runc runc
+need buildah buildah
+need iptables iptables
+need conntrack conntrack
+need ethtool ethtool
+need socat socat
+need ip iproute2
+need setsid util-linux
 header '/usr/include/openssl/ssl.h' libssl-dev
 header '/usr/include/*/curl/curl.h' libcurl4-openssl-dev
 header '/usr/include/zlib.h' zlib1g-dev
+header /usr/lib/cni/bridge containernetworking-plugins
 
 if ((${#missing[@]})); then
     echo "setup: installing ${missing[*]}"
