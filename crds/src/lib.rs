@@ -20,6 +20,11 @@ mod sink;
     reason = "the schema derive wraps each type in a module of its own"
 )]
 mod spec;
+#[allow(
+    unreachable_pub,
+    reason = "the schema derive wraps each type in a module of its own"
+)]
+mod status;
 
 pub use check::{Problem, check};
 pub use crd::crd_yaml;
@@ -35,6 +40,7 @@ pub use sink::{
     SaslMechanism, SinkSpec, StorageFormat, StorageSink,
 };
 pub use spec::{
-    Changefeed, ChangefeedSpec, ChangefeedStatus, KeyRange, Limits, Source, SourceFormat, Start, StartAt,
+    Changefeed, ChangefeedSpec, DeletionPolicy, KeyRange, Limits, Source, SourceFormat, Start, StartAt,
     State, Tls, Workers,
 };
+pub use status::{ChangefeedStatus, HeldBy, MemberStatus, StreamPhase, StreamStatus};

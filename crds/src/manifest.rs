@@ -3,7 +3,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::check::{Problem, check};
-use crate::spec::{Changefeed, ChangefeedSpec, ChangefeedStatus};
+use crate::spec::{Changefeed, ChangefeedSpec};
+use crate::status::ChangefeedStatus;
 
 /// The `apiVersion` that this build reads.
 const API_VERSION: &str = "tidemark.io/v1alpha1";

@@ -1,8 +1,10 @@
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::sink::SinkSpec;
+use crate::status::ChangefeedStatus;
 use crate::{DurationText, Quantity};
 
 /// What to stream where.
@@ -17,6 +19,12 @@ use crate::{DurationText, Quantity};
     "self.source.?format.orValue('tidb') == 'tidb' || (has(self.keyRanges) && size(self.keyRanges) > 0)"
 ).message("source.format kv needs at least one range in keyRanges"))]
 #[x_kube(validation = Rule::new("self.start == oldSelf.start").message("start can't be changed: make a new feed"))]
+#[x_kube(validation = Rule::new(
+    "(self.source.?format.orValue('tidb') == 'kv') == (oldSelf.source.?format.orValue('tidb') == 'kv')"
+).message("source.format can't be changed: make a new feed"))]
+#[x_kube(validation = Rule::new(
+    "has(self.sink.kafka) == has(oldSelf.sink.kafka) && has(self.sink.storage) == has(oldSelf.sink.storage)"
+).message("the kind of sink can't be changed: make a new feed"))]
 #[kube(
     group = "tidemark.io",
     version = "v1alpha1",
@@ -25,9 +33,25 @@ use crate::{DurationText, Quantity};
     status = "ChangefeedStatus",
     shortname = "cf",
     category = "tidemark",
-    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".spec.state"}"#,
-    printcolumn = r#"{"name": "Checkpoint", "type": "string", "jsonPath": ".status.checkpointTs"}"#,
-    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
+    scale(
+        spec_replicas_path = ".spec.workers.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    selectable = ".spec.state",
+    validation = Rule::new("size(self.metadata.name) <= 52")
+        .message("metadata.name: use at most 52 characters, so that pods' names have room"),
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].reason"}"#,
+    printcolumn = r#"{"name": "Sink", "type": "string", "jsonPath": ".status.sink"}"#,
+    printcolumn = r#"{"name": "Checkpoint", "type": "date", "jsonPath": ".status.checkpointTime"}"#,
+    printcolumn = r#"{"name": "Lag", "type": "string", "jsonPath": ".status.lag"}"#,
+    printcolumn = r#"{"name": "Workers", "type": "integer", "jsonPath": ".status.readyReplicas"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Owner", "type": "string", "priority": 1, "jsonPath": ".status.owner"}"#,
+    printcolumn = r#"{"name": "Epoch", "type": "integer", "priority": 1, "jsonPath": ".status.epoch"}"#,
+    printcolumn = r#"{"name": "Spans", "type": "integer", "priority": 1, "jsonPath": ".status.spans"}"#,
+    printcolumn = r#"{"name": "Held by", "type": "string", "priority": 1, "jsonPath": ".status.heldBy.span"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangefeedSpec {
@@ -57,18 +81,19 @@ pub struct ChangefeedSpec {
     /// The worker pods.
     #[serde(default)]
     pub workers: Workers,
+    /// What becomes of the protected history when the feed is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
 }
 
-/// What a feed has reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ChangefeedStatus {
-    /// Everything committed at or before it is durable in the sink. Decimal text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint_ts: Option<String>,
-    /// Everything committed at or before it has been received. Decimal text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resolved_ts: Option<String>,
+/// What becomes of a deleted feed's protected history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It is released at once, so that the cluster can collect garbage.
+    #[default]
+    Release,
+    /// It stays protected for `limits.gcTtl`, so that a new feed can go on at the checkpoint.
+    Retain,
 }
 
 /// Whether a feed runs.
@@ -79,7 +104,7 @@ pub enum State {
     Running,
     /// No workers; history stays protected from GC.
     Paused,
-    /// No workers; history is released.
+    /// No workers; history is released when `limits.gcTtl` has passed.
     Stopped,
 }
 
@@ -189,18 +214,41 @@ impl Default for Limits {
 }
 
 /// The worker pods.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workers {
     /// How many.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 100))]
     pub replicas: u32,
+    /// The worker's image. Unset: the one that the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// CPU and memory of a worker's container, as in a pod. Memory has to leave room beside `limits.memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "free_object")]
+    pub resources: Option<Map<String, Value>>,
+    /// Merged over the pod template that the operator makes (labels, node selector, tolerations, more containers and
+    /// volumes); lists whose items have a `name` are merged by it. The container `worker` keeps its command and ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "free_object")]
+    pub pod_template: Option<Map<String, Value>>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { replicas: one() }
+        Self {
+            replicas: one(),
+            image: None,
+            resources: None,
+            pod_template: None,
+        }
     }
+}
+
+/// An object whose fields Kubernetes itself defines.
+fn free_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 fn one() -> u32 {
