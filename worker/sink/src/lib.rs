@@ -44,6 +44,12 @@ pub trait Sink: Send + Sync {
     /// Makes everything taken so far durable; all its acknowledgements have been given on return.
     fn flush(&self) -> BoxFuture<'_, Result<(), SinkError>>;
 
+    /// Makes everything taken so far durable, as [`Sink::flush`] does, and forgets what it knows of places that another
+    /// writer may go on with. Called when a span leaves this process.
+    fn hand_over(&self) -> BoxFuture<'_, Result<(), SinkError>> {
+        self.flush()
+    }
+
     /// Publishes a watermark: every change at or below `ts` has been acknowledged and none will
     /// follow. Called with rising values; the sink may skip some to publish less often.
     fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>>;

@@ -136,6 +136,13 @@ impl Lanes {
         self.check()
     }
 
+    /// Forgets the numbers of all folders that have nothing on its way: another writer may go on there.
+    pub(super) fn forget(&self) {
+        self.lanes.lock().retain(|_, lane| {
+            lane.file.is_some() || lane.last.as_ref().is_some_and(|last| last.peek().is_none())
+        });
+    }
+
     /// Fails if the sink has failed.
     pub(super) fn check(&self) -> Result<(), SinkError> {
         if self.stop.is_cancelled() {

@@ -314,6 +314,14 @@ impl Sink for StorageSink {
         })
     }
 
+    fn hand_over(&self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.lanes.flush().await?;
+            self.lanes.forget();
+            Ok(())
+        })
+    }
+
     fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
             self.lanes.check()?;
