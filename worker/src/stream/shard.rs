@@ -31,6 +31,8 @@ pub enum Order {
     Add(NewSpan, oneshot::Sender<()>),
     /// Use a newer version of a table for its spans from now on; answered when done.
     Refresh(Arc<Table>, oneshot::Sender<()>),
+    /// Give up a span; answered when nothing of it will be handed to the sink any more.
+    Remove(SpanId, oneshot::Sender<()>),
 }
 
 /// A span that a shard takes charge of.
@@ -68,6 +70,10 @@ pub struct Shard {
     ready: VecDeque<SpanId>,
     /// Changes that found the disk full.
     stalled: Option<(SpanId, Vec<KvChange>)>,
+    /// The span whose batch the sink is being handed.
+    writing: Option<SpanId>,
+    /// Answers owed when that is over.
+    removed: Vec<oneshot::Sender<()>>,
 }
 
 struct SpanState {
@@ -91,6 +97,8 @@ impl Shard {
             spans: HashMap::default(),
             ready: VecDeque::new(),
             stalled: None,
+            writing: None,
+            removed: Vec::new(),
         }
     }
 
@@ -113,6 +121,10 @@ impl Shard {
                 result = async { match write.as_mut() { Some(write) => write.await, None => std::future::pending().await } } => {
                     result?;
                     write = None;
+                    self.writing = None;
+                    for done in self.removed.drain(..) {
+                        let _ = done.send(());
+                    }
                 }
                 event = events.recv(), if self.stalled.is_none() => {
                     let Some(event) = event else { return Ok(()) };
@@ -155,6 +167,17 @@ impl Shard {
                     state.table = Arc::clone(&table);
                 }
                 let _ = done.send(());
+            }
+            Order::Remove(id, done) => {
+                self.spans.remove(&id);
+                if self.stalled.as_ref().is_some_and(|(span, _)| *span == id) {
+                    self.stalled = None;
+                }
+                if self.writing == Some(id) {
+                    self.removed.push(done);
+                } else {
+                    let _ = done.send(());
+                }
             }
         }
     }
@@ -238,6 +261,7 @@ impl Shard {
             let (table, physical_id) = (Arc::clone(&state.table), state.physical_id);
             state.ready = true;
             self.ready.push_back(id);
+            self.writing = Some(id);
             let (sink, budget) = (Arc::clone(&self.context.sink), self.context.budget.clone());
             return Ok(Some(Box::pin(async move {
                 let weight = changes.iter().map(KvChange::weight).sum();
