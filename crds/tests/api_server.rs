@@ -1,5 +1,5 @@
 //! The definition on a real API server: what it fills in, what it refuses and with which words.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use serde_json::{Value, json};
 use tidemark_crds::crd_yaml;

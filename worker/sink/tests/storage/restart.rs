@@ -67,6 +67,32 @@ async fn a_crash_before_the_first_index_is_noticed_too() {
 }
 
 #[tokio::test]
+async fn two_writers_take_turns_when_each_hands_over() {
+    let dir = tempdir().unwrap();
+    let orders = table(7, "orders");
+    let here = open(dir.path(), json!({"dateSeparator": "none"})).await.unwrap();
+    let there = open(dir.path(), json!({"dateSeparator": "none"})).await.unwrap();
+    for sink in [&here, &there] {
+        sink.announce(&orders, Ts(400)).await.unwrap();
+    }
+    let acks = Acks::default();
+    for turn in 1..=4_u64 {
+        let sink = if turn % 2 == 1 { &here } else { &there };
+        let changes = vec![put("a", format!("{turn}"), turn)];
+        sink.write(acks.batch(&orders, changes)).await.unwrap();
+        sink.hand_over().await.unwrap();
+        assert_eq!(acks.count() as u64, turn, "all is durable on return");
+    }
+    let found = files(&dir.path().join("shop/orders/400"));
+    for turn in 1..=4 {
+        assert_eq!(
+            rows(&found[&format!("CDC00000{turn}.json")]),
+            [format!("a={turn}")]
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_second_writer_is_noticed_and_its_file_stays() {
     let dir = tempdir().unwrap();
     let orders = table(7, "orders");
