@@ -7,6 +7,17 @@ use tidemark_harness::{ControlPlane, ControlPlaneOptions, eventually};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Of this run's own: the cluster may be the user's.
+fn namespace() -> String {
+    format!("tidemark-crds-{}", std::process::id())
+}
+
+async fn kubectl(server: &ControlPlane, args: &[&str]) -> Result<String, String> {
+    let namespace = namespace();
+    let args = [&["-n", namespace.as_str()][..], args].concat();
+    server.kubectl(&args).await.map_err(|error| format!("{error:#}"))
+}
+
 async fn server() -> ControlPlane {
     let server = ControlPlane::start(ControlPlaneOptions::default().without_controllers())
         .await
@@ -22,13 +33,17 @@ async fn server() -> ControlPlane {
     .await
     .unwrap();
     server
+        .kubectl(&["create", "namespace", &namespace()])
+        .await
+        .unwrap();
+    server
 }
 
 fn feed(name: &str) -> Value {
     json!({
         "apiVersion": "tidemark.io/v1alpha1",
         "kind": "Changefeed",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name, "namespace": namespace()},
         "spec": {
             "source": {"pd": ["http://pd:2379"]},
             "sink": {"kafka": {"brokers": ["kafka:9092"], "topic": "{schema}.{table}"}},
@@ -57,18 +72,8 @@ async fn refused(server: &ControlPlane, feed: &Value, words: &str) {
 
 async fn patch_status(server: &ControlPlane, status: Value) -> Result<String, String> {
     let patch = json!({"status": status}).to_string();
-    server
-        .kubectl(&[
-            "patch",
-            "changefeed",
-            "orders",
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            &patch,
-        ])
-        .await
-        .map_err(|error| format!("{error:#}"))
+    let target = ["patch", "changefeed", "orders", "--subresource=status"];
+    kubectl(server, &[&target[..], &["--type=merge", "-p", &patch]].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,8 +84,7 @@ async fn the_api_server_keeps_the_rules() {
 
     let again = apply(&server, &orders).await.unwrap();
     assert!(again.contains("unchanged"), "{again}");
-    let shown = server
-        .kubectl(&["get", "cf", "orders", "-o", "json"])
+    let shown = kubectl(&server, &["get", "cf", "orders", "-o", "json"])
         .await
         .unwrap();
     let shown: Value = serde_json::from_str(&shown).unwrap();
@@ -90,6 +94,10 @@ async fn the_api_server_keeps_the_rules() {
     every_mistake_is_refused(&server, &orders).await;
     status_never_falls(&server).await;
     columns_and_scale_work(&server).await;
+    server
+        .kubectl(&["delete", "namespace", &namespace(), "--wait=false"])
+        .await
+        .unwrap();
 }
 
 async fn every_mistake_is_refused(server: &ControlPlane, orders: &Value) {
@@ -185,7 +193,7 @@ async fn columns_and_scale_work(server: &ControlPlane) {
     let status =
         json!({"conditions": [condition], "sink": "kafka", "replicas": 1, "readyReplicas": 1, "lag": "1.2s"});
     patch_status(server, status).await.unwrap();
-    let table = server.kubectl(&["get", "changefeeds"]).await.unwrap();
+    let table = kubectl(server, &["get", "changefeeds"]).await.unwrap();
     let (head, row) = table.split_once('\n').unwrap();
     let names: Vec<_> = head.split_whitespace().collect();
     assert_eq!(
@@ -204,29 +212,32 @@ async fn columns_and_scale_work(server: &ControlPlane) {
     for cell in ["orders", "True", "Replicating", "kafka", "1.2s"] {
         assert!(row.contains(cell), "{cell} is not in: {row}");
     }
-    server
-        .kubectl(&[
+    kubectl(
+        server,
+        &[
             "wait",
             "changefeed/orders",
             "--for=condition=Ready",
             "--timeout=10s",
-        ])
+        ],
+    )
+    .await
+    .unwrap();
+    kubectl(server, &["scale", "changefeed/orders", "--replicas=4"])
         .await
         .unwrap();
-    server
-        .kubectl(&["scale", "changefeed/orders", "--replicas=4"])
-        .await
-        .unwrap();
-    let replicas = server
-        .kubectl(&[
+    let replicas = kubectl(
+        server,
+        &[
             "get",
             "changefeed",
             "orders",
             "-o",
             "jsonpath={.spec.workers.replicas}",
-        ])
-        .await
-        .unwrap();
+        ],
+    )
+    .await
+    .unwrap();
     assert_eq!(replicas, "4");
     let running = [
         "get",
@@ -235,5 +246,5 @@ async fn columns_and_scale_work(server: &ControlPlane) {
         "name",
         "--field-selector=spec.state=Running",
     ];
-    assert!(server.kubectl(&running).await.unwrap().contains("orders"));
+    assert!(kubectl(server, &running).await.unwrap().contains("orders"));
 }

@@ -38,13 +38,11 @@ struct Own {
 }
 
 impl ControlPlane {
-    /// The user's cluster if `TIDEMARK_TEST_KUBECONFIG` names its file and the options ask for nothing special; else a
-    /// new control plane on loopback.
+    /// The user's cluster if `TIDEMARK_TEST_KUBECONFIG` names its file and the options ask for nothing that only an own one
+    /// can give: users, or arguments of the API server. Else a new control plane on loopback.
     pub async fn start(options: ControlPlaneOptions) -> Result<Self> {
         match std::env::var_os("TIDEMARK_TEST_KUBECONFIG") {
-            Some(file) if !file.is_empty() && options == ControlPlaneOptions::default() => {
-                Self::users(file.into()).await
-            }
+            Some(file) if !file.is_empty() && options.fit_any_cluster() => Self::users(file.into()).await,
             _ => Self::own(options).await,
         }
     }

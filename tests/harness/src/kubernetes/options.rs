@@ -28,6 +28,11 @@ impl ControlPlaneOptions {
         self
     }
 
+    /// Whether a cluster that others started has all that is asked for. That it has controllers does no harm.
+    pub(super) fn fit_any_cluster(&self) -> bool {
+        self.users.is_empty() && self.api_server_args.is_empty()
+    }
+
     /// Leaves the controller manager out.
     pub fn without_controllers(mut self) -> Self {
         self.controllers = false;
