@@ -1,13 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use tidemark_crds::Limits;
 use tidemark_merge::{Spill, SpillConfig};
 use tidemark_model::{Budget, Ts};
 use tidemark_pull::{PdClient, Puller};
 use tidemark_sink::Sink;
-use tidemark_tidb::Table;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -26,42 +24,33 @@ const EVENTS: usize = 256;
 /// Orders that wait for one shard.
 const ORDERS: usize = 16;
 
-/// Who is told what DDL does to the tables, before the barrier passes it.
-pub(crate) trait SchemaListener: Send + Sync {
-    /// A table is there from `since` on.
-    fn created<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>>;
-
-    /// A table's definition changed without a change of how rows are encoded.
-    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>>;
-}
-
 /// The parts that move changes in this process: puller, shards and the sink, with what bounds them.
-pub(crate) struct Engine {
-    pub(crate) puller: Arc<Puller>,
-    pub(crate) spill: Arc<Spill>,
-    pub(crate) budget: Budget,
-    pub(crate) barrier: Arc<Barrier>,
-    pub(crate) spans: Arc<Spans>,
-    pub(crate) wiring: Arc<Wiring>,
+pub(super) struct Engine {
+    pub(super) puller: Arc<Puller>,
+    pub(super) spill: Arc<Spill>,
+    pub(super) budget: Budget,
+    pub(super) barrier: Arc<Barrier>,
+    pub(super) spans: Arc<Spans>,
+    pub(super) wiring: Arc<Wiring>,
     /// Every task of it; one that ends has failed.
-    pub(crate) tasks: JoinSet<Result<(), FeedError>>,
+    pub(super) tasks: JoinSet<Result<(), FeedError>>,
 }
 
 /// What an engine works with.
-pub(crate) struct EngineSetup<'a> {
-    pub(crate) pd: &'a PdClient,
-    pub(crate) limits: &'a Limits,
+pub(super) struct EngineSetup<'a> {
+    pub(super) pd: &'a PdClient,
+    pub(super) limits: &'a Limits,
     /// Folder for changes that wait on disk.
-    pub(crate) spill: PathBuf,
-    pub(crate) sink: &'a Arc<dyn Sink>,
-    pub(crate) metrics: &'a Arc<Metrics>,
+    pub(super) spill: PathBuf,
+    pub(super) sink: &'a Arc<dyn Sink>,
+    pub(super) metrics: &'a Arc<Metrics>,
     /// Everything at or below it is delivered, and the schema is known there.
-    pub(crate) start: Ts,
+    pub(super) start: Ts,
 }
 
 impl Engine {
     /// Starts the shards, one a worker thread of the runtime; no span is streamed yet.
-    pub(crate) fn start(setup: &EngineSetup<'_>) -> Result<Self, FeedError> {
+    pub(super) fn start(setup: &EngineSetup<'_>) -> Result<Self, FeedError> {
         let memory = setup.limits.memory.bytes();
         let spill = Spill::open(SpillConfig::new(
             setup.spill.clone(),
@@ -105,68 +94,27 @@ impl Engine {
     }
 
     /// Follows the schema from `start` on and raises the barrier; plain keys have no schema to wait for.
-    pub(crate) fn follow(
-        &mut self,
-        catalog: Option<Catalog>,
-        start: Ts,
-        listener: Arc<dyn SchemaListener>,
-        halt: watch::Sender<Option<Halt>>,
-    ) {
+    pub(super) fn follow(&mut self, catalog: Option<Catalog>, start: Ts, halt: watch::Sender<Option<Halt>>) {
         let Some(catalog) = catalog else {
             self.barrier.raise(Ts::MAX);
             return;
         };
-        let id = self.wiring.next_id();
-        let follow = follow(
-            &self.puller,
-            id,
-            &self.barrier,
-            &self.spill,
-            catalog,
-            start,
-            listener,
-            halt,
-        );
-        self.tasks.spawn(follow);
-    }
-
-    /// Waits for the first part that fails; a part that merely ends has lost its input.
-    pub(crate) async fn failure(&mut self) -> FeedError {
-        match self.tasks.join_next().await {
-            Some(Ok(Err(error))) => error,
-            Some(Ok(Ok(()))) | None => FeedError::Unavailable("a part of the stream ended early".into()),
-            Some(Err(error)) => FeedError::Stopped(format!(
-                "a part of the stream failed: {error}; please report this"
-            )),
-        }
+        let (events, from_puller) = mpsc::channel(EVENTS);
+        self.puller
+            .subscribe(self.wiring.next_id(), catalog.job_span(), start, events);
+        let (wiring, barrier) = (Arc::clone(&self.wiring), Arc::clone(&self.barrier));
+        let follower = Follower::new(catalog, wiring, barrier, &self.spill, start, halt);
+        self.tasks.spawn(follower.run(from_puller));
     }
 }
 
-/// Follows finished DDL jobs from `start` on.
-#[allow(clippy::too_many_arguments, reason = "the parts of a follower, wired once")]
-pub(crate) fn follow(
-    puller: &Arc<Puller>,
-    id: tidemark_model::SpanId,
-    barrier: &Arc<Barrier>,
-    spill: &Arc<Spill>,
-    catalog: Catalog,
-    start: Ts,
-    listener: Arc<dyn SchemaListener>,
-    halt: watch::Sender<Option<Halt>>,
-) -> impl Future<Output = Result<(), FeedError>> + Send + 'static {
-    let (events, from_puller) = mpsc::channel(EVENTS);
-    puller.subscribe(id, catalog.job_span(), start, events);
-    let follower = Follower::new(catalog, listener, Arc::clone(barrier), spill, start, halt);
-    follower.run(from_puller)
-}
-
-/// A process that streams the whole feed takes up each table as it comes.
-impl SchemaListener for Wiring {
-    fn created<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
-        Box::pin(self.connect(table, Catalog::spans(table), since))
-    }
-
-    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
-        Box::pin(self.refresh(table, since))
+/// Waits for the first task that fails; a task that merely ends has lost its input.
+pub(super) async fn first_failure(tasks: &mut JoinSet<Result<(), FeedError>>) -> FeedError {
+    match tasks.join_next().await {
+        Some(Ok(Err(error))) => error,
+        Some(Ok(Ok(()))) | None => FeedError::Unavailable("a part of the stream ended early".into()),
+        Some(Err(error)) => FeedError::Stopped(format!(
+            "a part of the stream failed: {error}; please report this"
+        )),
     }
 }

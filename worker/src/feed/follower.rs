@@ -7,26 +7,26 @@ use tidemark_tidb::schema::DdlEffect;
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::Catalog;
-use super::engine::SchemaListener;
 use crate::error::FeedError;
 use crate::stream::barrier::Barrier;
+use crate::stream::wiring::Wiring;
 
 /// DDL jobs taken from the sorter at once.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// Why the feed ends once everything at or below a ts is durable.
 #[derive(Clone, Debug)]
-pub(crate) struct Halt {
+pub(super) struct Halt {
     /// The last ts that can be streamed.
-    pub(crate) at: Ts,
+    pub(super) at: Ts,
     /// The message for the user.
-    pub(crate) why: String,
+    pub(super) why: String,
 }
 
 /// Follows finished DDL jobs and raises the barrier up to where the schema is known.
 pub(super) struct Follower {
     catalog: Catalog,
-    listener: Arc<dyn SchemaListener>,
+    wiring: Arc<Wiring>,
     barrier: Arc<Barrier>,
     sorter: Sorter,
     halt: watch::Sender<Option<Halt>>,
@@ -35,7 +35,7 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) fn new(
         catalog: Catalog,
-        listener: Arc<dyn SchemaListener>,
+        wiring: Arc<Wiring>,
         barrier: Arc<Barrier>,
         spill: &Arc<Spill>,
         start: Ts,
@@ -44,7 +44,7 @@ impl Follower {
         let sorter = Sorter::new(Arc::clone(spill), "ddl", start);
         Self {
             catalog,
-            listener,
+            wiring,
             barrier,
             sorter,
             halt,
@@ -95,12 +95,14 @@ impl Follower {
             DdlEffect::Created(tables) => {
                 for table in tables {
                     tracing::info!(schema = table.schema, table = table.name, ts = %finished, "New table");
-                    self.listener.created(&table, finished).await?;
+                    self.wiring
+                        .connect(&table, Catalog::spans(&table), finished)
+                        .await?;
                 }
             }
             DdlEffect::Refreshed(tables) => {
                 for table in tables {
-                    self.listener.refreshed(&table, finished).await?;
+                    self.wiring.refresh(&table, finished).await?;
                 }
             }
             DdlEffect::Unsupported(ddl) => {

@@ -3,15 +3,15 @@
 //! [`session`] is one attempt: connect, decide where to begin, stream until something ends it. A transient
 //! end is tried again from the checkpoint, with growing pauses.
 
-pub(crate) mod catalog;
-pub(crate) mod engine;
-pub(crate) mod follower;
-pub(crate) mod initial;
+mod catalog;
+mod engine;
+mod follower;
+mod initial;
 mod keeper;
-pub(crate) mod retry;
+mod retry;
 mod session;
-pub(crate) mod source;
-pub(crate) mod start;
+mod source;
+mod start;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -98,7 +98,7 @@ async fn supervise(feed: Changefeed, args: &RunArgs) -> Result<(), FeedError> {
 }
 
 /// The first signal drains; a second ends the process at once.
-pub(crate) fn stop_on_signal(stop: CancellationToken) -> Result<(), FeedError> {
+fn stop_on_signal(stop: CancellationToken) -> Result<(), FeedError> {
     let listen = |kind| signal(kind).map_err(|error| FeedError::Stopped(format!("signals: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::spawn(async move {

@@ -7,7 +7,7 @@ use tidemark_sink::{OpenContext, Sink};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Engine, EngineSetup, SchemaListener};
+use super::engine::{Engine, EngineSetup, first_failure};
 use super::initial::{Initial, time_zone};
 use super::keeper::Keeper;
 use super::{source, start};
@@ -51,17 +51,20 @@ impl Session {
             engine.wiring.attach(&table, ranges, open.start).await?;
         }
         let (halt, halted) = watch::channel(None);
-        let listener = Arc::clone(&engine.wiring) as Arc<dyn SchemaListener>;
-        engine.follow(initial.catalog, open.start, listener, halt);
+        engine.follow(initial.catalog, open.start, halt);
         self.metrics.set_ready(true);
         tracing::info!(start = %open.start, spans = engine.spans.len(), "Streaming");
 
-        let (puller, spill, budget) = (
-            Arc::clone(&engine.puller),
-            Arc::clone(&engine.spill),
-            engine.budget.clone(),
-        );
-        let (spans, barrier) = (Arc::clone(&engine.spans), Arc::clone(&engine.barrier));
+        let Engine {
+            puller,
+            spill,
+            budget,
+            barrier,
+            spans,
+            // The shards end when it is dropped.
+            wiring: _wiring,
+            mut tasks,
+        } = engine;
         let keeper = Keeper {
             pd: &open.pd,
             puller: &puller,
@@ -78,9 +81,9 @@ impl Session {
         };
         let ended = tokio::select! {
             kept = keeper.keep(open.start, &self.stop, halted.clone()) => kept,
-            failed = engine.failure() => Err(failed),
+            failed = first_failure(&mut tasks) => Err(failed),
         };
-        engine.tasks.shutdown().await;
+        tasks.shutdown().await;
         let reason = halted.borrow().as_ref().map(|halt| halt.why.clone());
         match (ended, reason) {
             (Ok(()), Some(why)) if !self.stop.is_cancelled() => Err(FeedError::Stopped(why)),

@@ -43,16 +43,6 @@ impl Spans {
         progress
     }
 
-    /// Forgets a span; gives what is durable of it.
-    pub fn remove(&self, span: SpanId) -> Option<Arc<SpanProgress>> {
-        self.0.write().remove(&span).map(|entry| entry.progress)
-    }
-
-    /// Where a span stands.
-    pub fn checkpoint(&self, span: SpanId) -> Option<Ts> {
-        self.0.read().get(&span).map(|entry| entry.progress.checkpoint())
-    }
-
     /// The name of a span's table; none for spans that hold no rows of the feed.
     pub fn name(&self, span: SpanId) -> Option<Arc<str>> {
         self.0.read().get(&span).map(|entry| Arc::clone(&entry.name))

@@ -66,47 +66,21 @@ impl Wiring {
         ranges: Vec<(i64, Span)>,
         since: Ts,
     ) -> Result<(), FeedError> {
+        let name: Arc<str> = format!("{}.{}", table.schema, table.name).into();
         for (physical_id, range) in ranges {
-            self.attach_span(table, physical_id, range, since).await?;
+            let id = self.next_id();
+            let Some(shard) = self.shard_of(id) else { continue };
+            let progress = self.spans.add(id, Arc::clone(&name), since);
+            let span = NewSpan {
+                id,
+                table: Arc::clone(table),
+                physical_id,
+                progress,
+            };
+            order(shard, |done| Order::Add(span, done)).await?;
+            self.puller.subscribe(id, range, since, shard.events.clone());
         }
         Ok(())
-    }
-
-    /// Streams the changes after `since` of one range of a table that the sink knows.
-    pub async fn attach_span(
-        &self,
-        table: &Arc<Table>,
-        physical_id: i64,
-        range: Span,
-        since: Ts,
-    ) -> Result<SpanId, FeedError> {
-        let name: Arc<str> = format!("{}.{}", table.schema, table.name).into();
-        let id = self.next_id();
-        let shard = self.shard_of(id).ok_or_else(ended)?;
-        let progress = self.spans.add(id, name, since);
-        let span = NewSpan {
-            id,
-            table: Arc::clone(table),
-            physical_id,
-            progress,
-        };
-        order(shard, |done| Order::Add(span, done)).await?;
-        self.puller.subscribe(id, range, since, shard.events.clone());
-        Ok(id)
-    }
-
-    /// Ends spans. On return all that the sink was given of them is durable and nothing follows; tells up to where
-    /// each is complete.
-    pub async fn detach(&self, ids: &[SpanId]) -> Result<Vec<(SpanId, Ts)>, FeedError> {
-        for &id in ids {
-            self.puller.unsubscribe(id);
-            if let Some(shard) = self.shard_of(id) {
-                order(shard, |done| Order::Remove(id, done)).await?;
-            }
-        }
-        self.sink.hand_over().await?;
-        let last = |&id| Some((id, self.spans.remove(id)?.checkpoint()));
-        Ok(ids.iter().filter_map(last).collect())
     }
 
     /// Uses a newer version of a table, whose rows are encoded as before, from `since` on.
@@ -127,11 +101,8 @@ impl Wiring {
 }
 
 async fn order(shard: &ShardPort, make: impl FnOnce(oneshot::Sender<()>) -> Order) -> Result<(), FeedError> {
+    let ended = || FeedError::Unavailable("a shard of the stream has ended".into());
     let (done, answer) = oneshot::channel();
     shard.orders.send(make(done)).await.map_err(|_| ended())?;
     answer.await.map_err(|_| ended())
-}
-
-fn ended() -> FeedError {
-    FeedError::Unavailable("a shard of the stream has ended".into())
 }
