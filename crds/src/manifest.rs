@@ -65,7 +65,10 @@ impl Changefeed {
         let document: serde_yaml::Value = serde_yaml::from_str(text)?;
         let manifest: Manifest =
             serde_path_to_error::deserialize(document).map_err(|error| ManifestError::Shape {
-                field: error.path().to_string(),
+                field: match error.path().to_string().as_str() {
+                    "." => "the document".into(),
+                    path => path.to_owned(),
+                },
                 problem: error.inner().to_string(),
             })?;
         let kind = |field, found: &str, expected| {
