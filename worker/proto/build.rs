@@ -3,7 +3,7 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["cdcpb.proto", "pdpb.proto", "tikvpb.proto"];
+    let files = ["cdcpb.proto", "pdpb.proto", "peerspb.proto", "tikvpb.proto"];
     println!("cargo:rerun-if-changed=proto");
     let set = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()

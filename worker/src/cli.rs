@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use tidemark_process::logging::LogArgs;
 
 /// Streams row changes of a TiKV cluster to Kafka and files.
 #[derive(Debug, Parser)]
@@ -12,12 +13,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// How log lines are written.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "TIDEMARK_LOG_FORMAT")]
-    pub log_format: LogFormat,
-    /// What is logged, as tracing's filter directives: `info`, `tidemark_pull=debug`.
-    #[arg(long, global = true, default_value = "info", env = "TIDEMARK_LOG")]
-    pub log: String,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 /// What to do.
@@ -25,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a feed without Kubernetes until it is stopped.
     Run(RunArgs),
+    /// Take part in a feed under Kubernetes, in a pod that the operator makes.
+    Serve(ServeArgs),
     /// Say what is wrong with a feed's file; reaches no server.
     Check {
         /// The feed's YAML file.
@@ -53,11 +53,25 @@ pub struct RunArgs {
     pub threads: Option<usize>,
 }
 
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+/// Settings of `serve` that are about this process; who it is stands in the pod's environment.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The feed's YAML file, as the operator writes it.
+    #[arg(long)]
+    pub changefeed: PathBuf,
+    /// Folder for changes that wait on disk, and for what the worker remembers over restarts of its container.
+    #[arg(long)]
+    pub state: PathBuf,
+    /// Folder of Secrets: the key K of Secret S is the file S/K in it.
+    #[arg(long)]
+    pub secrets: PathBuf,
+    /// Folder of the Secret for the feed's workers: ca.crt, tls.crt and tls.key.
+    #[arg(long)]
+    pub peers: PathBuf,
+    /// Address of /metrics, /healthz, /readyz and /spans.
+    #[arg(long)]
+    pub admin: SocketAddr,
+    /// Address on which other workers reach this one.
+    #[arg(long)]
+    pub listen: SocketAddr,
 }

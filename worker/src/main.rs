@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidemark_crds::Changefeed;
 use tidemark_worker::cli::{Cli, Command};
-use tidemark_worker::{feed, logging};
+use tidemark_worker::{cluster, feed};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -15,13 +15,14 @@ const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Err(message) = logging::start(cli.log_format, &cli.log) {
+    if let Err(message) = cli.log.start() {
         return refuse(&message);
     }
     // Both providers of rustls can be compiled in by dependencies; the choice has to be explicit.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let path = match &cli.command {
         Command::Run(args) => &args.changefeed,
+        Command::Serve(args) => &args.changefeed,
         Command::Check { changefeed } => changefeed,
     };
     let text = match std::fs::read_to_string(path) {
@@ -39,18 +40,20 @@ fn main() -> ExitCode {
             return refuse(&lines.join("\n"));
         }
     };
-    match cli.command {
+    let ended = match cli.command {
         Command::Check { .. } => {
             eprintln!("{}: nothing wrong", path.display());
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Command::Run(args) => match feed::run(feed, &args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Run(args) => feed::run(feed, &args),
+        Command::Serve(args) => cluster::serve(feed, &args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

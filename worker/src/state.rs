@@ -101,6 +101,11 @@ impl StateDir {
         }
     }
 
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder for changes that wait on disk.
     pub fn spill(&self) -> PathBuf {
         self.path.join("spill")

@@ -1,4 +1,4 @@
-//! gRPC messages and services of PD and TiKV, as far as CDC and its tests need them.
+//! gRPC messages and services: of PD and TiKV, as far as CDC and its tests need them, and of workers among themselves.
 //!
 //! Generated from the files in `proto/`. All `bytes` fields are [`bytes::Bytes`], so decoding a
 //! message shares the received frame and copies no key and no value.
@@ -12,4 +12,4 @@ macro_rules! package {
     )*};
 }
 
-package!(cdcpb, errorpb, kvrpcpb, metapb, pdpb, tikvpb);
+package!(cdcpb, errorpb, kvrpcpb, metapb, pdpb, peerspb, tikvpb);

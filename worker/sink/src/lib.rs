@@ -50,6 +50,11 @@ pub trait Sink: Send + Sync {
         self.flush()
     }
 
+    /// This process publishes the watermarks from now on: learns what another has published meanwhile.
+    fn take_over(&self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Publishes a watermark: every change at or below `ts` has been acknowledged and none will
     /// follow. Called with rising values; the sink may skip some to publish less often.
     fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>>;

@@ -15,14 +15,14 @@ use crate::error::{FeedError, chain};
 const SCAN_PAGE: usize = 256;
 
 /// The tables of a feed, and how DDL changes them.
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     schema: Schema,
     jobs: DdlJobTable,
 }
 
 impl Catalog {
     /// Reads the schema as it was at `at`.
-    pub(super) async fn load(kv: &KvClient, rules: TableRules, at: Ts) -> Result<Self, FeedError> {
+    pub(crate) async fn load(kv: &KvClient, rules: TableRules, at: Ts) -> Result<Self, FeedError> {
         let wanted: Wanted = Arc::new(move |schema, table| rules.matches(schema, table));
         let mut builder = SnapshotBuilder::new(at, Arc::clone(&wanted));
         scan(kv, databases_span(), at, &mut builder).await?;
@@ -56,17 +56,17 @@ impl Catalog {
     }
 
     /// The tables to stream.
-    pub(super) fn tables(&self) -> Vec<Arc<Table>> {
+    pub(crate) fn tables(&self) -> Vec<Arc<Table>> {
         self.schema.tables().cloned().collect()
     }
 
     /// The keys of DDL jobs.
-    pub(super) fn job_span(&self) -> Span {
+    pub(crate) fn job_span(&self) -> Span {
         self.jobs.span()
     }
 
     /// What a change of the job table does to the schema.
-    pub(super) fn apply(&mut self, change: &KvChange) -> Result<DdlEffect, FeedError> {
+    pub(crate) fn apply(&mut self, change: &KvChange) -> Result<DdlEffect, FeedError> {
         let unreadable = |error: &dyn std::error::Error| {
             FeedError::Stopped(format!("DDL job at {}: {}", change.commit_ts, chain(error)))
         };
@@ -80,7 +80,7 @@ impl Catalog {
     }
 
     /// The key ranges of a table's rows, one a physical table.
-    pub(super) fn spans(table: &Table) -> Vec<(i64, Span)> {
+    pub(crate) fn spans(table: &Table) -> Vec<(i64, Span)> {
         let ids = match table.partitions.as_slice() {
             [] => vec![table.id],
             partitions => partitions.iter().map(|partition| partition.id).collect(),
@@ -89,7 +89,7 @@ impl Catalog {
     }
 
     /// What a user is told of a DDL that stops the feed.
-    pub(super) fn explain(ddl: &UnsupportedDdl, finished: Ts) -> String {
+    pub(crate) fn explain(ddl: &UnsupportedDdl, finished: Ts) -> String {
         format!(
             "{ddl}, at {finished}: the feed stops below it, since rows after it would be decoded by a wrong schema"
         )

@@ -1,16 +1,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tidemark_crds::Limits;
 use tidemark_merge::{Spill, SpillConfig};
 use tidemark_model::{Budget, Ts};
 use tidemark_pull::{PdClient, Puller};
 use tidemark_sink::Sink;
+use tidemark_tidb::Table;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::catalog::Catalog;
-use super::follower::{Follower, Halt};
+use super::follower::{Follower, Halt, SchemaListener};
 use super::source;
 use crate::error::FeedError;
 use crate::metrics::Metrics;
@@ -25,32 +27,32 @@ const EVENTS: usize = 256;
 const ORDERS: usize = 16;
 
 /// The parts that move changes in this process: puller, shards and the sink, with what bounds them.
-pub(super) struct Engine {
-    pub(super) puller: Arc<Puller>,
-    pub(super) spill: Arc<Spill>,
-    pub(super) budget: Budget,
-    pub(super) barrier: Arc<Barrier>,
-    pub(super) spans: Arc<Spans>,
-    pub(super) wiring: Arc<Wiring>,
+pub(crate) struct Engine {
+    pub(crate) puller: Arc<Puller>,
+    pub(crate) spill: Arc<Spill>,
+    pub(crate) budget: Budget,
+    pub(crate) barrier: Arc<Barrier>,
+    pub(crate) spans: Arc<Spans>,
+    pub(crate) wiring: Arc<Wiring>,
     /// Every task of it; one that ends has failed.
-    pub(super) tasks: JoinSet<Result<(), FeedError>>,
+    pub(crate) tasks: JoinSet<Result<(), FeedError>>,
 }
 
 /// What an engine works with.
-pub(super) struct EngineSetup<'a> {
-    pub(super) pd: &'a PdClient,
-    pub(super) limits: &'a Limits,
+pub(crate) struct EngineSetup<'a> {
+    pub(crate) pd: &'a PdClient,
+    pub(crate) limits: &'a Limits,
     /// Folder for changes that wait on disk.
-    pub(super) spill: PathBuf,
-    pub(super) sink: &'a Arc<dyn Sink>,
-    pub(super) metrics: &'a Arc<Metrics>,
+    pub(crate) spill: PathBuf,
+    pub(crate) sink: &'a Arc<dyn Sink>,
+    pub(crate) metrics: &'a Arc<Metrics>,
     /// Everything at or below it is delivered, and the schema is known there.
-    pub(super) start: Ts,
+    pub(crate) start: Ts,
 }
 
 impl Engine {
     /// Starts the shards, one a worker thread of the runtime; no span is streamed yet.
-    pub(super) fn start(setup: &EngineSetup<'_>) -> Result<Self, FeedError> {
+    pub(crate) fn start(setup: &EngineSetup<'_>) -> Result<Self, FeedError> {
         let memory = setup.limits.memory.bytes();
         let spill = Spill::open(SpillConfig::new(
             setup.spill.clone(),
@@ -94,22 +96,43 @@ impl Engine {
     }
 
     /// Follows the schema from `start` on and raises the barrier; plain keys have no schema to wait for.
-    pub(super) fn follow(&mut self, catalog: Option<Catalog>, start: Ts, halt: watch::Sender<Option<Halt>>) {
+    pub(crate) fn follow(
+        &mut self,
+        catalog: Option<Catalog>,
+        start: Ts,
+        listener: Arc<dyn SchemaListener>,
+        halt: watch::Sender<Option<Halt>>,
+    ) {
         let Some(catalog) = catalog else {
             self.barrier.raise(Ts::MAX);
             return;
         };
-        let (events, from_puller) = mpsc::channel(EVENTS);
-        self.puller
-            .subscribe(self.wiring.next_id(), catalog.job_span(), start, events);
-        let (wiring, barrier) = (Arc::clone(&self.wiring), Arc::clone(&self.barrier));
-        let follower = Follower::new(catalog, wiring, barrier, &self.spill, start, halt);
-        self.tasks.spawn(follower.run(from_puller));
+        let follower = Follower::new(
+            catalog,
+            listener,
+            Arc::clone(&self.barrier),
+            &self.spill,
+            start,
+            halt,
+        );
+        self.tasks
+            .spawn(follower.follow(&self.puller, self.wiring.next_id(), start));
+    }
+}
+
+/// A process that streams the whole feed takes up each table as it comes.
+impl SchemaListener for Wiring {
+    fn created<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
+        Box::pin(self.connect(table, Catalog::spans(table), since))
+    }
+
+    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
+        Box::pin(self.refresh(table, since))
     }
 }
 
 /// Waits for the first task that fails; a task that merely ends has lost its input.
-pub(super) async fn first_failure(tasks: &mut JoinSet<Result<(), FeedError>>) -> FeedError {
+pub(crate) async fn first_failure(tasks: &mut JoinSet<Result<(), FeedError>>) -> FeedError {
     match tasks.join_next().await {
         Some(Ok(Err(error))) => error,
         Some(Ok(Ok(()))) | None => FeedError::Unavailable("a part of the stream ended early".into()),

@@ -1,41 +1,53 @@
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tidemark_merge::{Sorter, Spill};
-use tidemark_model::{KvChange, Ts};
-use tidemark_pull::PullEvent;
+use tidemark_model::{KvChange, SpanId, Ts};
+use tidemark_pull::{PullEvent, Puller};
+use tidemark_tidb::Table;
 use tidemark_tidb::schema::DdlEffect;
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::Catalog;
 use crate::error::FeedError;
 use crate::stream::barrier::Barrier;
-use crate::stream::wiring::Wiring;
 
 /// DDL jobs taken from the sorter at once.
 const BATCH_BYTES: usize = 4 << 20;
+/// Events between the puller and the follower.
+const EVENTS: usize = 256;
+
+/// Who is told what DDL does to the tables, before the barrier passes it.
+pub(crate) trait SchemaListener: Send + Sync {
+    /// A table is there from `since` on.
+    fn created<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>>;
+
+    /// A table's definition changed without a change of how rows are encoded.
+    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>>;
+}
 
 /// Why the feed ends once everything at or below a ts is durable.
 #[derive(Clone, Debug)]
-pub(super) struct Halt {
+pub(crate) struct Halt {
     /// The last ts that can be streamed.
-    pub(super) at: Ts,
+    pub(crate) at: Ts,
     /// The message for the user.
-    pub(super) why: String,
+    pub(crate) why: String,
 }
 
 /// Follows finished DDL jobs and raises the barrier up to where the schema is known.
-pub(super) struct Follower {
+pub(crate) struct Follower {
     catalog: Catalog,
-    wiring: Arc<Wiring>,
+    listener: Arc<dyn SchemaListener>,
     barrier: Arc<Barrier>,
     sorter: Sorter,
     halt: watch::Sender<Option<Halt>>,
 }
 
 impl Follower {
-    pub(super) fn new(
+    pub(crate) fn new(
         catalog: Catalog,
-        wiring: Arc<Wiring>,
+        listener: Arc<dyn SchemaListener>,
         barrier: Arc<Barrier>,
         spill: &Arc<Spill>,
         start: Ts,
@@ -44,15 +56,27 @@ impl Follower {
         let sorter = Sorter::new(Arc::clone(spill), "ddl", start);
         Self {
             catalog,
-            wiring,
+            listener,
             barrier,
             sorter,
             halt,
         }
     }
 
+    /// Subscribes to the job table's changes after `start`, as span `id`, and follows them.
+    pub(crate) fn follow(
+        self,
+        puller: &Puller,
+        id: SpanId,
+        start: Ts,
+    ) -> impl Future<Output = Result<(), FeedError>> + Send + use<> {
+        let (events, from_puller) = mpsc::channel(EVENTS);
+        puller.subscribe(id, self.catalog.job_span(), start, events);
+        self.run(from_puller)
+    }
+
     /// Runs until the puller's sender is dropped, an error, or forever behind a DDL that stops the feed.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<PullEvent>) -> Result<(), FeedError> {
+    async fn run(mut self, mut events: mpsc::Receiver<PullEvent>) -> Result<(), FeedError> {
         while let Some(event) = events.recv().await {
             match event {
                 PullEvent::Changes { changes, .. } => self.sorter.push(changes)?,
@@ -95,14 +119,12 @@ impl Follower {
             DdlEffect::Created(tables) => {
                 for table in tables {
                     tracing::info!(schema = table.schema, table = table.name, ts = %finished, "New table");
-                    self.wiring
-                        .connect(&table, Catalog::spans(&table), finished)
-                        .await?;
+                    self.listener.created(&table, finished).await?;
                 }
             }
             DdlEffect::Refreshed(tables) => {
                 for table in tables {
-                    self.wiring.refresh(&table, finished).await?;
+                    self.listener.refreshed(&table, finished).await?;
                 }
             }
             DdlEffect::Unsupported(ddl) => {

@@ -9,18 +9,18 @@ use super::catalog::Catalog;
 use crate::error::FeedError;
 
 /// A table and the key ranges of its physical tables.
-type Ranged = (Arc<Table>, Vec<(i64, Span)>);
+pub(crate) type Ranged = (Arc<Table>, Vec<(i64, Span)>);
 
 /// What there is to stream at one ts.
-pub(super) struct Initial {
-    pub(super) tables: Vec<Ranged>,
+pub(crate) struct Initial {
+    pub(crate) tables: Vec<Ranged>,
     /// Follows DDL; a source of plain keys has none.
-    pub(super) catalog: Option<Catalog>,
+    pub(crate) catalog: Option<Catalog>,
 }
 
 impl Initial {
     /// Reads what there is to stream at `start`.
-    pub(super) async fn read(spec: &ChangefeedSpec, pd: &PdClient, start: Ts) -> Result<Self, FeedError> {
+    pub(crate) async fn read(spec: &ChangefeedSpec, pd: &PdClient, start: Ts) -> Result<Self, FeedError> {
         if spec.source.format == SourceFormat::Kv {
             let mut ranges = Vec::new();
             for range in &spec.key_ranges {
@@ -47,7 +47,7 @@ impl Initial {
 }
 
 /// The zone that TIMESTAMP columns are written in.
-pub(super) fn time_zone(spec: &ChangefeedSpec) -> Result<TimeZone, FeedError> {
+pub(crate) fn time_zone(spec: &ChangefeedSpec) -> Result<TimeZone, FeedError> {
     TimeZone::parse(&spec.time_zone).map_err(|error| {
         FeedError::Stopped(format!(
             "spec.timeZone: {:?} is no time zone: {error}",

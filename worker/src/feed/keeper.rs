@@ -3,17 +3,18 @@ use std::time::Duration;
 
 use tidemark_merge::Spill;
 use tidemark_model::{Budget, Ts};
-use tidemark_pull::{PdClient, Puller, SlowReason};
+use tidemark_pull::{PdClient, Puller};
 use tidemark_sink::Sink;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Halt;
+use super::sampling::Measured;
 use super::source;
 use crate::error::FeedError;
 use crate::live::LiveLine;
-use crate::metrics::{Metrics, Sample, SlowRegion};
+use crate::metrics::Metrics;
 use crate::state::{Identity, StateDir};
 use crate::stream::barrier::Barrier;
 use crate::stream::spans::Spans;
@@ -133,50 +134,18 @@ impl Keeper<'_> {
     }
 
     async fn show(&self, checkpoint: Ts, live: Option<&mut LiveLine>) {
-        let pull = self.puller.stats();
-        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let sample = Sample {
-            spans: self.spans.len(),
-            regions: count(pull.regions),
-            regions_initialised: count(pull.initialised),
-            regions_slow: pull.slow_regions.len(),
-            streams: count(pull.streams),
-            prewrites: count(pull.pending_prewrites),
-            pull_memory: count(pull.queued_bytes + pull.pending_prewrite_bytes),
-            merge_memory: self.spill.memory_used(),
-            merge_disk: self.spill.disk_used(),
-            sink_memory: self.budget.used(),
-        };
-        self.metrics.sample(&sample);
-        self.metrics.slow_regions(pull.slow_regions.iter().map(|slow| {
-            let labels = SlowRegion {
-                region: slow.region,
-                store: slow.store,
-                table: self
-                    .spans
-                    .name(slow.span)
-                    .map_or_else(|| "mysql.tidb_ddl_job".into(), |name| name.to_string()),
-                reason: reason(&slow.reason),
-            };
-            (labels, slow.lasting.as_secs_f64())
-        }));
+        let sample = Measured {
+            puller: self.puller,
+            spill: self.spill,
+            budget: self.budget,
+            spans: self.spans,
+        }
+        .sample(self.metrics);
         if let Ok(Ok(now)) = timeout(CLOCK_DEADLINE, self.pd.tso()).await {
             self.metrics.checkpoint(checkpoint, now);
         }
         if let Some(live) = live {
             live.draw(self.metrics, &sample);
         }
-    }
-}
-
-/// A word for a label: few values, so that the number of time series stays small.
-fn reason(reason: &SlowReason) -> &'static str {
-    match reason {
-        SlowReason::Unlocated(_) => "unlocated",
-        SlowReason::Waiting => "waiting",
-        SlowReason::Scanning => "scanning",
-        SlowReason::Locked { .. } => "locked",
-        SlowReason::StuckWithoutLock => "stuck",
-        SlowReason::Lagging => "lagging",
     }
 }

@@ -3,25 +3,27 @@
 //! [`session`] is one attempt: connect, decide where to begin, stream until something ends it. A transient
 //! end is tried again from the checkpoint, with growing pauses.
 
-mod catalog;
-mod engine;
-mod follower;
-mod initial;
+pub(crate) mod catalog;
+pub(crate) mod engine;
+pub(crate) mod follower;
+pub(crate) mod initial;
 mod keeper;
-mod retry;
+pub(crate) mod retry;
+pub(crate) mod sampling;
 mod session;
-mod source;
-mod start;
+pub(crate) mod source;
+pub(crate) mod start;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use tidemark_crds::{Changefeed, State};
+use tidemark_process::admin;
+use tidemark_process::signals::stop_on_signal;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin;
 use crate::cli::RunArgs;
 use crate::error::FeedError;
 use crate::metrics::Metrics;
@@ -53,10 +55,10 @@ pub fn run(feed: Changefeed, args: &RunArgs) -> Result<(), FeedError> {
 
 async fn supervise(feed: Changefeed, args: &RunArgs) -> Result<(), FeedError> {
     let stop = CancellationToken::new();
-    stop_on_signal(stop.clone())?;
+    stop_on_signal(stop.clone()).map_err(|error| FeedError::Stopped(format!("signals: {error}")))?;
     let metrics = Arc::new(Metrics::new());
     if let Some(address) = args.admin {
-        let bound = admin::serve(address, Arc::clone(&metrics), stop.clone())
+        let bound = admin::serve(address, Arc::clone(&metrics), Router::new(), stop.clone())
             .await
             .map_err(|error| FeedError::Stopped(format!("--admin: can't listen on {address}: {error}")))?;
         tracing::info!(address = %bound, "Serving /metrics, /healthz and /readyz");
@@ -95,25 +97,4 @@ async fn supervise(feed: Changefeed, args: &RunArgs) -> Result<(), FeedError> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The first signal drains; a second ends the process at once.
-fn stop_on_signal(stop: CancellationToken) -> Result<(), FeedError> {
-    let listen = |kind| signal(kind).map_err(|error| FeedError::Stopped(format!("signals: {error}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        for first in [true, false] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if first {
-                tracing::info!("Draining; a second signal ends at once");
-                stop.cancel();
-            } else {
-                std::process::abort();
-            }
-        }
-    });
-    Ok(())
 }

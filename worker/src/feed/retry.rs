@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// Pauses between attempts: they double up to a bound and start over after a run that lasted.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
 }
 
@@ -13,12 +13,12 @@ impl Backoff {
     const LASTING: Duration = Duration::from_secs(60);
 
     /// The first pause is one second.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { next: Self::FIRST }
     }
 
     /// The pause after a run that lasted so long.
-    pub(super) fn after(&mut self, lasted: Duration) -> Duration {
+    pub(crate) fn after(&mut self, lasted: Duration) -> Duration {
         if lasted >= Self::LASTING {
             self.next = Self::FIRST;
         }

@@ -51,7 +51,8 @@ impl Session {
             engine.wiring.attach(&table, ranges, open.start).await?;
         }
         let (halt, halted) = watch::channel(None);
-        engine.follow(initial.catalog, open.start, halt);
+        let listener = Arc::clone(&engine.wiring);
+        engine.follow(initial.catalog, open.start, listener, halt);
         self.metrics.set_ready(true);
         tracing::info!(start = %open.start, spans = engine.spans.len(), "Streaming");
 

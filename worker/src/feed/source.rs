@@ -12,7 +12,7 @@ use crate::secrets::{SecretDir, source_security};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Connects to PD and checks that it is the cluster that the feed names.
-pub(super) async fn connect(source: &Source, secrets: &SecretDir) -> Result<PdClient, FeedError> {
+pub(crate) async fn connect(source: &Source, secrets: &SecretDir) -> Result<PdClient, FeedError> {
     let expected = match &source.cluster_id {
         None => None,
         Some(id) => Some(
@@ -25,13 +25,13 @@ pub(super) async fn connect(source: &Source, secrets: &SecretDir) -> Result<PdCl
 }
 
 /// What PD says about which timestamps can be read.
-pub(super) async fn clock(pd: &PdClient) -> Result<Clock, FeedError> {
+pub(crate) async fn clock(pd: &PdClient) -> Result<Clock, FeedError> {
     let (now, gc_safe_point) = (pd.tso().await?, pd.gc_safe_point().await?);
     Ok(Clock { now, gc_safe_point })
 }
 
 /// Protects history from `ts` on under the feed's own name; fails where it is gone already.
-pub(super) async fn protect(pd: &PdClient, service: &str, ttl: Duration, ts: Ts) -> Result<(), FeedError> {
+pub(crate) async fn protect(pd: &PdClient, service: &str, ttl: Duration, ts: Ts) -> Result<(), FeedError> {
     let lowest = pd.set_service_safe_point(service, ttl, ts).await?;
     if lowest > ts {
         return Err(FeedError::Stopped(format!(
@@ -43,7 +43,7 @@ pub(super) async fn protect(pd: &PdClient, service: &str, ttl: Duration, ts: Ts)
 }
 
 /// The puller's settings within the feed's limits.
-pub(super) fn pull_config(limits: &tidemark_crds::Limits) -> PullConfig {
+pub(crate) fn pull_config(limits: &tidemark_crds::Limits) -> PullConfig {
     PullConfig {
         budget_bytes: limits.memory.bytes() / 4,
         scans_per_store: usize::try_from(limits.scans_per_store).unwrap_or(usize::MAX),

@@ -6,15 +6,15 @@ use crate::error::FeedError;
 
 /// What a cluster says about which timestamps can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// PD's timestamp now.
-    pub(super) now: Ts,
+    pub(crate) now: Ts,
     /// Versions below it may be gone.
-    pub(super) gc_safe_point: Ts,
+    pub(crate) gc_safe_point: Ts,
 }
 
 /// Where a run begins: after the saved checkpoint, else where the feed says.
-pub(super) fn decide(start: &Start, saved: Option<Ts>, clock: Clock) -> Result<Ts, FeedError> {
+pub(crate) fn decide(start: &Start, saved: Option<Ts>, clock: Clock) -> Result<Ts, FeedError> {
     let (field, ts) = match (saved, &start.ts, &start.time) {
         (Some(checkpoint), ..) => ("saved checkpoint", checkpoint),
         (None, Some(ts), _) => ("spec.start.ts", parse_ts(ts)?),

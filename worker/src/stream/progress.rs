@@ -15,6 +15,8 @@ use tidemark_sink::Ack;
 #[derive(Debug)]
 pub struct SpanProgress {
     checkpoint: AtomicU64,
+    received: AtomicU64,
+    bytes: AtomicU64,
     flight: Mutex<Flight>,
 }
 
@@ -36,6 +38,8 @@ impl SpanProgress {
     pub fn new(checkpoint: Ts) -> Arc<Self> {
         Arc::new(Self {
             checkpoint: AtomicU64::new(checkpoint.0),
+            received: AtomicU64::new(checkpoint.0),
+            bytes: AtomicU64::new(0),
             flight: Mutex::default(),
         })
     }
@@ -43,6 +47,26 @@ impl SpanProgress {
     /// Everything at or below it is durable.
     pub fn checkpoint(&self) -> Ts {
         Ts(self.checkpoint.load(Ordering::Acquire))
+    }
+
+    /// Everything at or below it has been received.
+    pub fn received(&self) -> Ts {
+        Ts(self.received.load(Ordering::Relaxed))
+    }
+
+    /// Notes that everything at or below `ts` has been received.
+    pub fn receive(&self, ts: Ts) {
+        self.received.fetch_max(ts.0, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that go to the sink.
+    pub fn count(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that went to the sink since the last call.
+    pub fn take_bytes(&self) -> u64 {
+        self.bytes.swap(0, Ordering::Relaxed)
     }
 
     /// Notes a batch that holds the rest of everything at or below `reaches`.

@@ -192,6 +192,7 @@ impl Shard {
             PullEvent::Resolved { span, ts } => {
                 if let Some(state) = self.spans.get_mut(&span) {
                     state.resolved = state.resolved.max(ts);
+                    state.progress.receive(ts);
                     if !state.ready {
                         state.ready = true;
                         self.ready.push_back(span);
@@ -258,13 +259,14 @@ impl Shard {
             // More changes may share the last one's commit ts.
             let ack = state.progress.begin(last.commit_ts.prev());
             self.context.metrics.handed_over(&changes);
+            let weight = changes.iter().map(KvChange::weight).sum();
+            state.progress.count(weight);
             let (table, physical_id) = (Arc::clone(&state.table), state.physical_id);
             state.ready = true;
             self.ready.push_back(id);
             self.writing = Some(id);
             let (sink, budget) = (Arc::clone(&self.context.sink), self.context.budget.clone());
             return Ok(Some(Box::pin(async move {
-                let weight = changes.iter().map(KvChange::weight).sum();
                 let grant = Some(budget.take(weight).await);
                 sink.write(Batch {
                     span: id,

@@ -43,6 +43,22 @@ impl Spans {
         progress
     }
 
+    /// Forgets a span; gives what is durable of it.
+    pub fn remove(&self, span: SpanId) -> Option<Arc<SpanProgress>> {
+        self.0.write().remove(&span).map(|entry| entry.progress)
+    }
+
+    /// How far a span is.
+    pub fn get(&self, span: SpanId) -> Option<Arc<SpanProgress>> {
+        self.0.read().get(&span).map(|entry| Arc::clone(&entry.progress))
+    }
+
+    /// Everything at or below it has been received of all spans; `None` without spans.
+    pub fn received(&self) -> Option<Ts> {
+        let spans = self.0.read();
+        spans.values().map(|entry| entry.progress.received()).min()
+    }
+
     /// The name of a span's table; none for spans that hold no rows of the feed.
     pub fn name(&self, span: SpanId) -> Option<Arc<str>> {
         self.0.read().get(&span).map(|entry| Arc::clone(&entry.name))

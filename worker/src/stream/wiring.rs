@@ -66,21 +66,50 @@ impl Wiring {
         ranges: Vec<(i64, Span)>,
         since: Ts,
     ) -> Result<(), FeedError> {
-        let name: Arc<str> = format!("{}.{}", table.schema, table.name).into();
         for (physical_id, range) in ranges {
-            let id = self.next_id();
-            let Some(shard) = self.shard_of(id) else { continue };
-            let progress = self.spans.add(id, Arc::clone(&name), since);
-            let span = NewSpan {
-                id,
-                table: Arc::clone(table),
-                physical_id,
-                progress,
-            };
-            order(shard, |done| Order::Add(span, done)).await?;
-            self.puller.subscribe(id, range, since, shard.events.clone());
+            self.attach_span(table, physical_id, range, since).await?;
         }
         Ok(())
+    }
+
+    /// Streams the changes after `since` of one range of a table that the sink knows.
+    pub async fn attach_span(
+        &self,
+        table: &Arc<Table>,
+        physical_id: i64,
+        range: Span,
+        since: Ts,
+    ) -> Result<SpanId, FeedError> {
+        let name: Arc<str> = format!("{}.{}", table.schema, table.name).into();
+        let id = self.next_id();
+        let shard = self.shard_of(id).ok_or_else(ended)?;
+        let progress = self.spans.add(id, name, since);
+        let span = NewSpan {
+            id,
+            table: Arc::clone(table),
+            physical_id,
+            progress,
+        };
+        order(shard, |done| Order::Add(span, done)).await?;
+        self.puller.subscribe(id, range, since, shard.events.clone());
+        Ok(id)
+    }
+
+    /// Makes a table known to the sink.
+    pub async fn announce(&self, table: &Arc<Table>, since: Ts) -> Result<(), FeedError> {
+        Ok(self.sink.announce(table, since).await?)
+    }
+
+    /// Ends spans: on return all that the sink was given of them is durable and nothing follows. They still count in
+    /// [`Spans`], until the caller has told how far they are.
+    pub async fn detach(&self, ids: &[SpanId]) -> Result<(), FeedError> {
+        for &id in ids {
+            self.puller.unsubscribe(id);
+            if let Some(shard) = self.shard_of(id) {
+                order(shard, |done| Order::Remove(id, done)).await?;
+            }
+        }
+        Ok(self.sink.hand_over().await?)
     }
 
     /// Uses a newer version of a table, whose rows are encoded as before, from `since` on.
@@ -101,8 +130,11 @@ impl Wiring {
 }
 
 async fn order(shard: &ShardPort, make: impl FnOnce(oneshot::Sender<()>) -> Order) -> Result<(), FeedError> {
-    let ended = || FeedError::Unavailable("a shard of the stream has ended".into());
     let (done, answer) = oneshot::channel();
     shard.orders.send(make(done)).await.map_err(|_| ended())?;
     answer.await.map_err(|_| ended())
+}
+
+fn ended() -> FeedError {
+    FeedError::Unavailable("a shard of the stream has ended".into())
 }

@@ -322,6 +322,15 @@ impl Sink for StorageSink {
         })
     }
 
+    fn take_over(&self) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            let mut metadata = self.metadata.lock().await;
+            metadata.written = stored_checkpoint(&self.store).await?;
+            metadata.pending = None;
+            Ok(())
+        })
+    }
+
     fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
             self.lanes.check()?;

@@ -1,0 +1,320 @@
+//! The spans that this process streams.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tidemark_lease::Authority;
+use tidemark_model::{SpanId, Ts};
+use tidemark_proto::peerspb::{Held, Load};
+use tidemark_sink::Sink;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::known::Known;
+use crate::cluster::Shared;
+use crate::cluster::gate::{Gate, Gated};
+use crate::cluster::span_key::SpanKey;
+use crate::error::FeedError;
+use crate::feed::engine::{Engine, EngineSetup, first_failure};
+use crate::feed::initial::Initial;
+use crate::feed::sampling::{Measured, reason};
+
+/// Spans that are taken up at once: each may have to make its table known to the sink.
+const TAKEN_UP_AT_ONCE: usize = 16;
+/// New tables that wait to be noticed.
+const NEWS: usize = 64;
+/// A span whose rows were received so much ago, and are not durable, waits for the sink.
+const SLOW_SINK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Engine, gate and the spans in it.
+pub(super) struct Streaming {
+    engine: Engine,
+    pub(super) gate: Arc<Gate>,
+    known: Arc<Known>,
+    news: mpsc::Receiver<i64>,
+    running: BTreeMap<SpanKey, SpanId>,
+    /// Their table isn't known yet.
+    waiting: BTreeMap<SpanKey, Ts>,
+    attaching: BTreeSet<SpanKey>,
+    /// To be given up as soon as they are taken up.
+    unwanted: BTreeSet<SpanKey>,
+    attached: JoinSet<Result<(SpanKey, SpanId), FeedError>>,
+    detaching: BTreeMap<SpanKey, SpanId>,
+    detached: JoinSet<Result<Vec<SpanKey>, FeedError>>,
+    turns: Arc<Semaphore>,
+    shared: Shared,
+}
+
+/// What came to pass.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// Spans are streamed now.
+    Started(Vec<SpanKey>),
+    /// Spans are given up, durable up to there.
+    Stopped(Vec<(SpanKey, Ts)>),
+    /// Nothing goes on.
+    Failed(FeedError),
+}
+
+impl Streaming {
+    /// Opens sink and source and follows the schema from `checkpoint` on; no span yet.
+    pub(super) async fn open(
+        shared: &Shared,
+        authority: Authority,
+        epoch: u64,
+        checkpoint: Ts,
+    ) -> Result<Self, FeedError> {
+        let spec = &shared.feed.spec;
+        let gate = Gate::new(authority);
+        let pd = shared.parts.pd().await?;
+        let (sink, initial) = tokio::try_join!(
+            shared.parts.sink(epoch, checkpoint),
+            Initial::read(spec, &pd, checkpoint)
+        )?;
+        let sink: Arc<dyn Sink> = Arc::new(Gated {
+            sink,
+            gate: Arc::clone(&gate),
+        });
+        let mut engine = Engine::start(&EngineSetup {
+            pd: &pd,
+            limits: &spec.limits,
+            spill: shared.state.spill(),
+            sink: &sink,
+            metrics: &shared.metrics,
+            start: checkpoint,
+        })?;
+        let (tell, news) = mpsc::channel(NEWS);
+        let tables = initial.tables.into_iter().map(|(table, _)| table);
+        let known = Arc::new(Known::new(tables, Arc::clone(&engine.wiring), tell));
+        // A DDL that stops the feed holds the barrier here too; the owner says so.
+        let (halt, _) = watch::channel(None);
+        engine.follow(initial.catalog, checkpoint, Arc::clone(&known) as _, halt);
+        tracing::info!(%checkpoint, "Ready for spans");
+        Ok(Self {
+            engine,
+            gate,
+            known,
+            news,
+            running: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            attaching: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
+            attached: JoinSet::new(),
+            detaching: BTreeMap::new(),
+            detached: JoinSet::new(),
+            turns: Arc::new(Semaphore::new(TAKEN_UP_AT_ONCE)),
+            shared: shared.clone(),
+        })
+    }
+
+    /// Takes spans up, each after its position; those whose table isn't known yet as soon as it is.
+    pub(super) fn start(&mut self, spans: Vec<(SpanKey, Ts)>) {
+        for (key, since) in spans {
+            if !self.running.contains_key(&key) && !self.attaching.contains(&key) {
+                self.waiting.insert(key, since);
+            }
+        }
+        self.attach(None);
+    }
+
+    fn attach(&mut self, only: Option<i64>) {
+        let due: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(key, _)| only.is_none_or(|id| id == key.table_id))
+            .filter_map(|(key, since)| Some((key.clone(), *since, self.known.get(key.table_id)?)))
+            .collect();
+        for (key, since, table) in due {
+            self.waiting.remove(&key);
+            self.attaching.insert(key.clone());
+            let (wiring, turns) = (Arc::clone(&self.engine.wiring), Arc::clone(&self.turns));
+            self.attached.spawn(async move {
+                // The semaphore is never closed.
+                let _turn = turns.acquire_owned().await;
+                wiring.announce(&table, since).await?;
+                let range = key.range.clone();
+                let id = wiring.attach_span(&table, key.physical_id, range, since).await?;
+                Ok((key, id))
+            });
+        }
+    }
+
+    /// Gives spans up; those that were not taken up yet are given up at once.
+    pub(super) fn stop(&mut self, keys: Vec<SpanKey>) -> Vec<(SpanKey, Ts)> {
+        let mut at_once = Vec::new();
+        let mut streamed = Vec::new();
+        for key in keys {
+            if let Some(since) = self.waiting.remove(&key) {
+                at_once.push((key, since));
+            } else if self.attaching.contains(&key) {
+                self.unwanted.insert(key);
+            } else if let Some(id) = self.running.remove(&key) {
+                streamed.push((key, id));
+            }
+        }
+        self.detach(streamed);
+        at_once
+    }
+
+    /// Gives all spans up.
+    pub(super) fn stop_all(&mut self) {
+        self.waiting.clear();
+        self.unwanted.extend(self.attaching.iter().cloned());
+        let all = std::mem::take(&mut self.running);
+        self.detach(all.into_iter().collect());
+    }
+
+    fn detach(&mut self, spans: Vec<(SpanKey, SpanId)>) {
+        if spans.is_empty() {
+            return;
+        }
+        let ids: Vec<_> = spans.iter().map(|(_, id)| *id).collect();
+        let keys: Vec<_> = spans.iter().map(|(key, _)| key.clone()).collect();
+        self.detaching.extend(spans);
+        let wiring = Arc::clone(&self.engine.wiring);
+        self.detached.spawn(async move {
+            wiring.detach(&ids).await?;
+            Ok(keys)
+        });
+    }
+
+    /// Waits for what comes to pass next. Nothing is lost if it is dropped.
+    pub(super) async fn next(&mut self) -> Happened {
+        loop {
+            tokio::select! {
+                Some(done) = self.attached.join_next() => match flat(done) {
+                    Err(error) => return Happened::Failed(error),
+                    Ok((key, id)) => {
+                        self.attaching.remove(&key);
+                        if self.unwanted.remove(&key) {
+                            self.detach(vec![(key, id)]);
+                        } else {
+                            self.running.insert(key.clone(), id);
+                            return Happened::Started(vec![key]);
+                        }
+                    }
+                },
+                Some(done) = self.detached.join_next() => match flat(done) {
+                    Err(error) => return Happened::Failed(error),
+                    Ok(keys) => return Happened::Stopped(self.forget(keys)),
+                },
+                Some(table) = self.news.recv() => self.attach(Some(table)),
+                error = first_failure(&mut self.engine.tasks) => return Happened::Failed(error),
+            }
+        }
+    }
+
+    /// Takes spans out of the count, with how far they are: from here on no report speaks of them.
+    fn forget(&mut self, keys: Vec<SpanKey>) -> Vec<(SpanKey, Ts)> {
+        let last = |key: SpanKey| {
+            let id = self.detaching.remove(&key)?;
+            let progress = self.engine.spans.remove(id)?;
+            Some((key, progress.checkpoint()))
+        };
+        keys.into_iter().filter_map(last).collect()
+    }
+
+    /// Whether no span is between being streamed and not.
+    pub(super) fn is_settled(&mut self) -> bool {
+        self.waiting.clear();
+        self.attaching.is_empty() && self.detaching.is_empty()
+    }
+
+    /// Whether there is no span at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+            && self.waiting.is_empty()
+            && self.attaching.is_empty()
+            && self.detaching.is_empty()
+    }
+
+    /// How far each span is that is streamed.
+    pub(super) fn positions(&self) -> Vec<(SpanKey, Ts)> {
+        let spans = self.running.iter().chain(&self.detaching);
+        spans
+            .filter_map(|(key, id)| Some((key.clone(), self.engine.spans.get(*id)?.checkpoint())))
+            .collect()
+    }
+
+    /// The lowest checkpoint of all spans, and up to where all were received.
+    pub(super) fn floor(&self) -> (Option<Ts>, Ts) {
+        let slowest = self.engine.spans.slowest();
+        (
+            slowest.map(|slowest| slowest.checkpoint),
+            self.engine.spans.received().unwrap_or(Ts::ZERO),
+        )
+    }
+
+    /// What holds the slowest span back.
+    pub(super) fn held(&self) -> Option<Held> {
+        let slowest = self.engine.spans.slowest()?;
+        let key = self.running.iter().find(|(_, id)| **id == slowest.span)?.0;
+        let received = self.engine.spans.get(slowest.span)?.received();
+        let (stage, reason) = if slowest.checkpoint.lag_behind(received) >= SLOW_SINK {
+            (
+                "sink",
+                format!("received up to {received}, durable up to {}", slowest.checkpoint),
+            )
+        } else {
+            let stats = self.engine.puller.stats();
+            let region = stats.slow_regions.iter().find(|slow| slow.span == slowest.span);
+            let words = region.map(|slow| {
+                let (region, store, seconds) = (slow.region, slow.store, slow.lasting.as_secs());
+                format!(
+                    "region {region} on store {store}: {} for {seconds} s",
+                    reason(&slow.reason)
+                )
+            });
+            (
+                "source",
+                words.unwrap_or_else(|| format!("received up to {received}")),
+            )
+        };
+        Some(Held {
+            span: Some(key.into()),
+            stage: stage.into(),
+            reason,
+        })
+    }
+
+    /// Bytes handed to the sink of each span since the last call; spans without any are left out.
+    pub(super) fn loads(&self) -> Vec<Load> {
+        let spans = self.running.iter();
+        spans
+            .filter_map(|(key, id)| {
+                let bytes = self.engine.spans.get(*id)?.take_bytes();
+                (bytes > 0).then(|| Load {
+                    span: Some(key.into()),
+                    bytes,
+                })
+            })
+            .collect()
+    }
+
+    /// Brings the gauges up to date.
+    pub(super) fn sample(&self) {
+        Measured {
+            puller: &self.engine.puller,
+            spill: &self.engine.spill,
+            budget: &self.engine.budget,
+            spans: &self.engine.spans,
+        }
+        .sample(&self.shared.metrics);
+    }
+
+    /// Ends at once; gives what is durable.
+    pub(super) async fn end(mut self) -> Vec<(SpanKey, Ts)> {
+        self.attached.shutdown().await;
+        self.detached.shutdown().await;
+        self.engine.tasks.shutdown().await;
+        self.positions()
+    }
+}
+
+fn flat<T>(done: Result<Result<T, FeedError>, JoinError>) -> Result<T, FeedError> {
+    done.unwrap_or_else(|error| {
+        Err(FeedError::Stopped(format!(
+            "a part of the stream failed: {error}; please report this"
+        )))
+    })
+}

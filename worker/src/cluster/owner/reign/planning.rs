@@ -1,0 +1,142 @@
+//! Which spans go where next.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{GATHER, Reign};
+use crate::cluster::owner::placement::{Candidate, place, surplus};
+use crate::cluster::owner::roster::{Role, Worker};
+use crate::cluster::owner::table::{Place, Seat};
+use crate::cluster::span_key::SpanKey;
+
+/// How often the load is evened out.
+const BALANCE: Duration = Duration::from_secs(5);
+
+impl Reign<'_> {
+    /// Gives free spans to workers, takes those away that have to move.
+    pub(super) fn plan(&mut self, now: Instant) {
+        if !self.gathered && !self.gather(now) {
+            return;
+        }
+        self.take_away(now);
+        self.give(now);
+    }
+
+    /// Whether everyone who may have spans has spoken or is over. The spans of a feed that begins also wait a moment for
+    /// workers that are still starting, rather than be moved to them later.
+    fn gather(&mut self, now: Instant) -> bool {
+        let working = self.roster.iter().filter(|(_, worker)| can_work(worker)).count();
+        let all =
+            self.streamed || working >= self.wishes.replicas || now.duration_since(self.begun) >= GATHER;
+        self.gathered = self.roster.doubts().is_empty() && all && working > 0;
+        if self.gathered {
+            let (spans, waited) = (self.opened.table.len(), now.duration_since(self.begun));
+            tracing::info!(workers = working, spans, ?waited, "Spans are given out");
+        }
+        self.gathered
+    }
+
+    fn candidates(&self) -> Vec<(Candidate, Vec<(SpanKey, u64)>)> {
+        let able = self
+            .roster
+            .iter()
+            .filter(|(_, worker)| can_work(worker) && !self.wishes.placement.drained.contains(&worker.pod));
+        able.map(|(seat, _)| {
+            let spans = self.opened.table.of(seat);
+            let load = spans.iter().map(|(_, weight)| weight).sum();
+            (Candidate { seat, load }, spans)
+        })
+        .collect()
+    }
+
+    fn take_away(&mut self, now: Instant) {
+        let mut moves: Vec<SpanKey> = Vec::new();
+        let leaving = self.roster.iter().filter(|(_, worker)| {
+            worker.role == Role::Leaving
+                || self.wishes.placement.drained.contains(&worker.pod) && worker.link.is_some()
+        });
+        let leaving: Vec<Seat> = leaving.map(|(seat, _)| seat).collect();
+        for seat in leaving {
+            moves.extend(self.opened.table.of(seat).into_iter().map(|(key, _)| key));
+        }
+        let pins = self.pins();
+        for (key, seat) in &pins {
+            if matches!(self.place_of(key), Some(Place::Running(at)) if at != *seat) {
+                moves.push(key.clone());
+            }
+        }
+        if moves.is_empty() && now.duration_since(self.balanced) >= BALANCE && !self.opened.table.is_moving()
+        {
+            self.balanced = now;
+            let mut loads = self.candidates();
+            for (_, spans) in &mut loads {
+                spans.retain(|(key, _)| !pins.contains_key(key));
+            }
+            moves = surplus(loads);
+        }
+        let mut by_seat: BTreeMap<Seat, Vec<SpanKey>> = BTreeMap::new();
+        for key in moves {
+            if let Some(seat) = self.opened.table.take(&key) {
+                by_seat.entry(seat).or_default().push(key);
+            }
+        }
+        for (seat, keys) in by_seat {
+            self.send_stop(seat, &keys);
+        }
+    }
+
+    fn give(&mut self, _now: Instant) {
+        let mut free = self.opened.table.free();
+        if free.is_empty() {
+            return;
+        }
+        let candidates: Vec<_> = self
+            .candidates()
+            .into_iter()
+            .map(|(candidate, _)| candidate)
+            .collect();
+        let pins = self.pins();
+        let mut placed = Vec::new();
+        free.retain(|(key, _)| match pins.get(key) {
+            Some(seat) if candidates.iter().any(|candidate| candidate.seat == *seat) => {
+                placed.push((key.clone(), *seat));
+                false
+            }
+            _ => true,
+        });
+        placed.extend(place(free, candidates));
+        let mut by_seat: BTreeMap<Seat, Vec<_>> = BTreeMap::new();
+        for (key, seat) in placed {
+            if let Some(since) = self.opened.table.give(&key, seat) {
+                by_seat.entry(seat).or_default().push((key, since));
+            }
+        }
+        for (seat, keys) in by_seat {
+            self.send_start(seat, &keys);
+        }
+    }
+
+    /// Spans that people want at a certain worker that is there.
+    fn pins(&self) -> BTreeMap<SpanKey, Seat> {
+        if self.wishes.placement.pinned.is_empty() {
+            return BTreeMap::new();
+        }
+        let seat_of = |pod: &String| {
+            let mut workers = self.roster.iter();
+            workers
+                .find(|(_, worker)| worker.pod == *pod && can_work(worker))
+                .map(|(seat, _)| seat)
+        };
+        self.opened
+            .table
+            .iter()
+            .filter_map(|(key, name, ..)| {
+                Some((key.clone(), seat_of(self.wishes.placement.pinned.get(&**name)?)?))
+            })
+            .collect()
+    }
+}
+
+fn can_work(worker: &Worker) -> bool {
+    worker.role == Role::Working && worker.link.is_some()
+}

@@ -1,0 +1,406 @@
+//! Which worker has which span, and how far each is. Pure: the owner's loop tells it what happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tidemark_model::Ts;
+
+use crate::cluster::span_key::SpanKey;
+
+/// One run of a worker's process, as its owner numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Seat(pub(crate) u64);
+
+/// Where a span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nobody streams it.
+    Free,
+    /// A worker was told to take it up.
+    Starting(Seat),
+    /// A worker streams it.
+    Running(Seat),
+    /// A worker was told to give it up.
+    Stopping(Seat),
+}
+
+impl Place {
+    /// The worker that may write its rows.
+    pub(crate) fn seat(self) -> Option<Seat> {
+        match self {
+            Self::Free => None,
+            Self::Starting(seat) | Self::Running(seat) | Self::Stopping(seat) => Some(seat),
+        }
+    }
+
+    /// In a word, for people.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Free => "unassigned",
+            Self::Starting(_) => "starting",
+            Self::Running(_) => "streaming",
+            Self::Stopping(_) => "stopping",
+        }
+    }
+}
+
+/// All spans of a feed.
+#[derive(Debug, Default)]
+pub(crate) struct SpanTable {
+    spans: BTreeMap<SpanKey, Entry>,
+    floors: HashMap<Seat, Floor>,
+}
+
+/// What is known of one span.
+#[derive(Debug)]
+struct Entry {
+    name: Arc<str>,
+    /// Everything at or below it is durable, whoever streams it.
+    position: Ts,
+    place: Place,
+    /// Reports of its worker count for it from this one on.
+    counts_from: u64,
+    /// Bytes per second, smoothed.
+    load: u64,
+}
+
+/// The lowest checkpoint of all spans that a worker streams, as it last reported.
+#[derive(Clone, Copy, Debug, Default)]
+struct Floor {
+    at: Ts,
+    reports: u64,
+}
+
+impl SpanTable {
+    /// Adds a span that nobody streams yet; changes after `position` are wanted. One that is known stays as it is.
+    pub(crate) fn add(&mut self, key: SpanKey, name: Arc<str>, position: Ts) {
+        self.spans.entry(key).or_insert(Entry {
+            name,
+            position,
+            place: Place::Free,
+            counts_from: 0,
+            load: 0,
+        });
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Everything at or below it is durable for all spans; `None` without spans.
+    pub(crate) fn checkpoint(&self) -> Option<Ts> {
+        self.slowest().map(|(_, position)| position)
+    }
+
+    /// The span that holds the others back.
+    pub(crate) fn slowest(&self) -> Option<(&SpanKey, Ts)> {
+        self.spans
+            .iter()
+            .map(|(key, entry)| (key, self.position(entry)))
+            .min_by_key(|(_, position)| *position)
+    }
+
+    fn position(&self, entry: &Entry) -> Ts {
+        let floor = match entry.place {
+            Place::Running(seat) | Place::Stopping(seat) => self.floors.get(&seat),
+            Place::Free | Place::Starting(_) => None,
+        };
+        match floor {
+            Some(floor) if floor.reports >= entry.counts_from => entry.position.max(floor.at),
+            _ => entry.position,
+        }
+    }
+
+    /// A span's place and position.
+    pub(crate) fn get(&self, key: &SpanKey) -> Option<(Place, Ts)> {
+        self.spans
+            .get(key)
+            .map(|entry| (entry.place, self.position(entry)))
+    }
+
+    /// The name of a span's table, with its partition where there are several.
+    pub(crate) fn name(&self, key: &SpanKey) -> Option<&Arc<str>> {
+        self.spans.get(key).map(|entry| &entry.name)
+    }
+
+    /// All spans: key, name, place, position.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SpanKey, &Arc<str>, Place, Ts)> {
+        self.spans
+            .iter()
+            .map(|(key, entry)| (key, &entry.name, entry.place, self.position(entry)))
+    }
+
+    /// What is known to be durable of a span may only grow.
+    pub(crate) fn remember(&mut self, key: &SpanKey, position: Ts) {
+        if let Some(entry) = self.spans.get_mut(key) {
+            entry.position = entry.position.max(position);
+        }
+    }
+
+    /// Spans that nobody streams, with what they weigh.
+    pub(crate) fn free(&self) -> Vec<(SpanKey, u64)> {
+        self.spans
+            .iter()
+            .filter(|(_, entry)| entry.place == Place::Free)
+            .map(|(key, entry)| (key.clone(), weight(entry)))
+            .collect()
+    }
+
+    /// What a worker has that counts as its load, spans that it is to give up left out.
+    pub(crate) fn of(&self, seat: Seat) -> Vec<(SpanKey, u64)> {
+        self.spans
+            .iter()
+            .filter(|(_, entry)| matches!(entry.place, Place::Starting(s) | Place::Running(s) if s == seat))
+            .map(|(key, entry)| (key.clone(), weight(entry)))
+            .collect()
+    }
+
+    /// Spans that a worker may write to, in number.
+    pub(crate) fn held(&self, seat: Seat) -> usize {
+        self.spans
+            .values()
+            .filter(|entry| entry.place.seat() == Some(seat))
+            .count()
+    }
+
+    /// Spans that are not streamed by anyone, or not yet.
+    pub(crate) fn idle(&self) -> usize {
+        self.spans
+            .values()
+            .filter(|entry| matches!(entry.place, Place::Free | Place::Starting(_)))
+            .count()
+    }
+
+    /// Whether a span changes its place.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.spans
+            .values()
+            .any(|entry| matches!(entry.place, Place::Starting(_) | Place::Stopping(_)))
+    }
+
+    /// Gives a free span to a worker; gives the position after which it is to stream.
+    pub(crate) fn give(&mut self, key: &SpanKey, seat: Seat) -> Option<Ts> {
+        let entry = self.spans.get_mut(key)?;
+        if entry.place != Place::Free {
+            return None;
+        }
+        entry.place = Place::Starting(seat);
+        Some(entry.position)
+    }
+
+    /// Takes a span away from the worker that streams it; gives that worker.
+    pub(crate) fn take(&mut self, key: &SpanKey) -> Option<Seat> {
+        let entry = self.spans.get_mut(key)?;
+        let (Place::Running(seat) | Place::Starting(seat)) = entry.place else {
+            return None;
+        };
+        entry.place = Place::Stopping(seat);
+        Some(seat)
+    }
+
+    /// A worker has taken a span up.
+    pub(crate) fn started(&mut self, seat: Seat, key: &SpanKey) {
+        let reports = self.floors.get(&seat).map_or(0, |floor| floor.reports);
+        if let Some(entry) = self.spans.get_mut(key)
+            && matches!(entry.place, Place::Starting(s) if s == seat)
+        {
+            entry.place = Place::Running(seat);
+            entry.counts_from = reports + 1;
+        }
+    }
+
+    /// A worker has given a span up: all of it up to `position` is durable and nothing is on its way.
+    pub(crate) fn stopped(&mut self, seat: Seat, key: &SpanKey, position: Ts) {
+        if let Some(entry) = self.spans.get_mut(key)
+            && entry.place.seat() == Some(seat)
+        {
+            entry.position = entry.position.max(position);
+            entry.place = Place::Free;
+        }
+    }
+
+    /// All spans that a worker streams have this checkpoint or a higher one; `None` if it streams none.
+    pub(crate) fn floor(&mut self, seat: Seat, at: Option<Ts>) {
+        let Some(at) = at else { return };
+        let before = self.floors.get(&seat).copied().unwrap_or_default();
+        if at < before.at {
+            self.settle(seat);
+        }
+        let floor = Floor {
+            at,
+            reports: before.reports + 1,
+        };
+        self.floors.insert(seat, floor);
+    }
+
+    /// Notes each span's position itself, before a floor that told it is given up.
+    fn settle(&mut self, seat: Seat) {
+        let known: Vec<_> = self
+            .spans
+            .iter()
+            .filter(|(_, entry)| entry.place.seat() == Some(seat))
+            .map(|(key, entry)| (key.clone(), self.position(entry)))
+            .collect();
+        for (key, position) in known {
+            self.remember(&key, position);
+        }
+    }
+
+    /// A worker says what it streams; what it doesn't tell it doesn't have. Gives what it must give up, since it is unknown
+    /// or another's.
+    pub(crate) fn hello(&mut self, seat: Seat, running: &[(SpanKey, Ts)]) -> Vec<SpanKey> {
+        self.vacate(seat);
+        let mut strange = Vec::new();
+        for (key, position) in running {
+            match self.spans.get_mut(key) {
+                Some(entry) if entry.place == Place::Free => {
+                    entry.place = Place::Running(seat);
+                    entry.counts_from = 0;
+                    entry.position = entry.position.max(*position);
+                }
+                _ => strange.push(key.clone()),
+            }
+        }
+        strange
+    }
+
+    /// A worker has no spans any more, since it said so or can't write any more.
+    pub(crate) fn vacate(&mut self, seat: Seat) {
+        self.settle(seat);
+        self.floors.remove(&seat);
+        for entry in self.spans.values_mut() {
+            if entry.place.seat() == Some(seat) {
+                entry.place = Place::Free;
+            }
+        }
+    }
+
+    /// Bytes that went to the sink of some of a worker's spans in so many seconds; nothing of its other ones.
+    pub(crate) fn load(&mut self, seat: Seat, bytes: &HashMap<SpanKey, u64>, seconds: u64) {
+        for (key, entry) in &mut self.spans {
+            if entry.place.seat() == Some(seat) {
+                let rate = bytes.get(key).copied().unwrap_or(0) / seconds.max(1);
+                entry.load = (entry.load * 3 + rate) / 4;
+            }
+        }
+    }
+}
+
+/// An idle span costs something too.
+const IDLE: u64 = 4 << 10;
+
+fn weight(entry: &Entry) -> u64 {
+    entry.load + IDLE
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_model::Span;
+
+    use super::*;
+
+    const A: Seat = Seat(1);
+    const B: Seat = Seat(2);
+
+    fn key(id: i64) -> SpanKey {
+        SpanKey {
+            table_id: id,
+            physical_id: id,
+            range: Span::new(vec![u8::try_from(id).unwrap()], Vec::new()),
+        }
+    }
+
+    fn table(spans: i64) -> SpanTable {
+        let mut table = SpanTable::default();
+        for id in 1..=spans {
+            table.add(key(id), format!("t{id}").into(), Ts(10));
+        }
+        table
+    }
+
+    #[test]
+    fn the_checkpoint_is_the_lowest_and_a_floor_counts_only_for_what_was_taken_up_before() {
+        let mut table = table(2);
+        assert_eq!(table.give(&key(1), A), Some(Ts(10)));
+        assert_eq!(table.give(&key(1), B), None, "it is another's");
+        table.floor(A, None);
+        table.started(A, &key(1));
+        table.floor(A, Some(Ts(50)));
+        assert_eq!(table.checkpoint(), Some(Ts(10)), "the other span stands still");
+        table.give(&key(2), A);
+        table.floor(A, Some(Ts(60)));
+        assert_eq!(table.get(&key(2)), Some((Place::Starting(A), Ts(10))));
+        table.started(A, &key(2));
+        assert_eq!(
+            table.get(&key(2)).unwrap().1,
+            Ts(10),
+            "no report speaks of it yet"
+        );
+        table.floor(A, Some(Ts(20)));
+        assert_eq!(table.get(&key(2)).unwrap().1, Ts(20));
+        assert_eq!(
+            table.get(&key(1)).unwrap().1,
+            Ts(60),
+            "what was known stays known"
+        );
+        assert_eq!(table.checkpoint(), Some(Ts(20)));
+    }
+
+    #[test]
+    fn a_move_goes_on_where_the_span_was_given_up() {
+        let mut table = table(1);
+        table.give(&key(1), A);
+        table.started(A, &key(1));
+        table.floor(A, Some(Ts(30)));
+        assert_eq!(table.take(&key(1)), Some(A));
+        assert_eq!(table.take(&key(1)), None);
+        table.floor(A, Some(Ts(31)));
+        assert_eq!(
+            table.checkpoint(),
+            Some(Ts(31)),
+            "it streams until it says that it stopped"
+        );
+        table.stopped(B, &key(1), Ts(99));
+        assert_eq!(
+            table.get(&key(1)),
+            Some((Place::Stopping(A), Ts(31))),
+            "not its word to give"
+        );
+        table.stopped(A, &key(1), Ts(40));
+        assert_eq!(table.give(&key(1), B), Some(Ts(40)));
+    }
+
+    #[test]
+    fn the_dead_leave_their_spans_at_the_last_floor() {
+        let mut table = table(2);
+        for id in [1, 2] {
+            table.give(&key(id), A);
+            table.started(A, &key(id));
+        }
+        table.floor(A, Some(Ts(70)));
+        table.vacate(A);
+        assert_eq!(table.free().len(), 2);
+        assert_eq!(table.checkpoint(), Some(Ts(70)));
+        table.floor(A, Some(Ts(90)));
+        assert_eq!(
+            table.checkpoint(),
+            Some(Ts(70)),
+            "late words of the dead don't count"
+        );
+    }
+
+    #[test]
+    fn a_hello_tells_all_that_a_worker_has() {
+        let mut table = table(3);
+        table.give(&key(1), A);
+        table.give(&key(3), B);
+        let strange = table.hello(A, &[(key(2), Ts(25)), (key(3), Ts(25)), (key(9), Ts(25))]);
+        assert_eq!(strange, [key(3), key(9)]);
+        assert_eq!(table.get(&key(1)), Some((Place::Free, Ts(10))));
+        assert_eq!(table.get(&key(2)), Some((Place::Running(A), Ts(25))));
+        table.remember(&key(1), Ts(15));
+        table.remember(&key(1), Ts(12));
+        assert_eq!(table.get(&key(1)), Some((Place::Free, Ts(15))));
+    }
+}
