@@ -18,6 +18,7 @@ mod span_key;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Shown;
@@ -48,6 +49,13 @@ use peers::{Door, PeerTls};
 const ADDRESS: &str = "tidemark.io/address";
 /// Annotation of a Lease: the holder's pod.
 const POD: &str = "tidemark.io/pod";
+
+/// How long a silent worker's Lease is waited for.
+const LEASE: Duration = Duration::from_secs(15);
+/// How long a worker may write after the last renewal that was confirmed.
+const RENEW_WITHIN: Duration = Duration::from_secs(10);
+/// How often Leases are renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// What both roles of a worker share; a cheap clone.
 #[derive(Clone)]
@@ -165,7 +173,8 @@ fn lease(me: &Me, name: String) -> LeaseSettings {
         namespace: me.namespace.clone(),
         name,
         identity: me.identity.clone(),
-        times: LeaseTimes::default(),
+        // Fewer renewals than usual: what is given back is taken at once, so only a silent death waits for them.
+        times: LeaseTimes::new(LEASE, RENEW_WITHIN, RENEW_EVERY).unwrap_or_default(),
         // The operator makes it, and takes it away with the feed.
         create: None,
         annotations: annotations

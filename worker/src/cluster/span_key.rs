@@ -1,5 +1,7 @@
 use std::fmt;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use tidemark_model::Span;
 use tidemark_proto::peerspb;
 
@@ -12,6 +14,45 @@ pub(crate) struct SpanKey {
     pub(crate) physical_id: i64,
     /// Its keys.
     pub(crate) range: Span,
+}
+
+impl SpanKey {
+    /// Whether another span of the same physical table lies inside.
+    pub(crate) fn holds(&self, part: &Self) -> bool {
+        let same = (self.table_id, self.physical_id) == (part.table_id, part.physical_id);
+        let (outer, inner) = (&self.range, &part.range);
+        let ends = outer.end.is_empty() || !inner.end.is_empty() && inner.end <= outer.end;
+        same && inner.start >= outer.start && ends
+    }
+
+    /// The parts between ascending keys; keys that don't lie inside are left out.
+    pub(crate) fn parts(&self, at: &[Bytes]) -> Vec<Self> {
+        let inside = at
+            .iter()
+            .filter(|key| **key > self.range.start && !key.is_empty() && self.range.contains(key));
+        let starts = std::iter::once(&self.range.start).chain(inside.clone());
+        let ends = inside.chain(std::iter::once(&self.range.end));
+        starts
+            .zip(ends)
+            .map(|(start, end)| Self {
+                range: Span::new(start.clone(), end.clone()),
+                ..self.clone()
+            })
+            .collect()
+    }
+
+    /// The name of a part of a table: the table's, and in hexadecimal the key where it begins, without what all keys of
+    /// the table begin with (`t`, id, `_r`).
+    pub(crate) fn name(&self, table: &str) -> Arc<str> {
+        const RECORD_PREFIX: usize = 11;
+        let start = &self.range.start;
+        let own = match (self.table_id, start.get(RECORD_PREFIX..)) {
+            (1.., Some(own)) if !own.is_empty() => own,
+            _ => start,
+        };
+        let digits = own.iter().take(16).map(|byte| format!("{byte:02x}"));
+        format!("{table}:{}", digits.collect::<String>()).into()
+    }
 }
 
 impl From<peerspb::Span> for SpanKey {

@@ -168,9 +168,15 @@ impl Session<'_> {
     async fn open(&mut self, epoch: u64, checkpoint: Ts) -> Result<(), End> {
         let (shared, authority) = (self.member.shared.clone(), self.member.authority.clone());
         let stop = self.member.stop.clone();
-        let opened = tokio::select! {
-            opened = Box::pin(Streaming::open(&shared, authority, epoch, checkpoint)) => opened,
-            () = stop.cancelled() => return Ok(()),
+        let mut opening = Box::pin(Streaming::open(&shared, authority, epoch, checkpoint));
+        let mut ticks = interval(REPORT);
+        // An owner drops a member that is silent.
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opening => break opened,
+                _ = ticks.tick() => self.report().await?,
+                () = stop.cancelled() => return Ok(()),
+            }
         };
         match opened {
             Ok(streaming) => {

@@ -1,9 +1,10 @@
 //! The feed's owner: gives spans to workers, keeps checkpoint, watermark and status.
 //!
 //! [`open`] takes the feed over; [`reign`] is the loop of one term. [`table`], [`placement`] and [`roster`] decide, the rest
-//! acts: [`publisher`] writes the watermark, [`resource`] the status, [`history`] PD's safe point, [`judge`] looks at
+//! acts: [`cutting`] finds where big spans are cut, [`publisher`] writes the watermark, [`resource`] the status, [`history`] PD's safe point, [`judge`] looks at
 //! workers that are not connected, [`schema`] adds the spans of new tables.
 
+mod cutting;
 mod history;
 mod judge;
 mod open;

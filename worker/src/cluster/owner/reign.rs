@@ -1,8 +1,9 @@
 //! The owner's loop: takes in what members say, plans, and tells.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tidemark_crds::MemberStatus;
 use tidemark_model::Ts;
 use tidemark_proto::peerspb::{Beat, Hello, Refused, Start, Stop, Welcome, from_member, from_owner};
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::cutting::Cut;
 use super::judge::{Ruling, judge};
 use super::open::Opened;
 use super::phase::{Situation, Trouble, held_by, phase};
@@ -60,6 +62,9 @@ struct Reign<'a> {
     idle_since: Option<Instant>,
     trouble: Option<Trouble>,
     balanced: Instant,
+    /// Where spans are to be cut, once they are given up.
+    cuts: BTreeMap<SpanKey, Vec<Bytes>>,
+    found_cuts: mpsc::Sender<Cut>,
 }
 
 /// Owns the feed until the right is lost, `stop`, or an error.
@@ -82,6 +87,7 @@ pub(super) async fn reign(
     });
     let (saved, saved_at) = watch::channel(opened.start);
     let (wish, mut wishes) = watch::channel(opened.wishes.clone());
+    let (found_cuts, mut cuts) = mpsc::channel(1);
     let (set_clock, clock) = watch::channel(Ts::ZERO);
     let file = WatermarkFile::new(shared.state.path());
     let floor = file.load();
@@ -132,6 +138,8 @@ pub(super) async fn reign(
         idle_since: None,
         trouble: None,
         balanced: Instant::now(),
+        cuts: BTreeMap::new(),
+        found_cuts,
     };
     reign.streamed = reign.opened.stream.phase == tidemark_crds::StreamPhase::Streaming;
     let mut ticks = interval(TICK);
@@ -161,6 +169,7 @@ pub(super) async fn reign(
             Some(question) = questions.recv() => {
                 let _ = question.send(view::view(&reign.opened.table, &reign.roster));
             }
+            Some(cut) = cuts.recv() => reign.cut(cut),
             Some(ruling) = rulings.recv() => reign.rule(ruling),
             Ok(()) = wishes.changed() => {
                 reign.wishes = wishes.borrow_and_update().clone();
@@ -205,6 +214,10 @@ impl Reign<'_> {
         let mut lost = Vec::new();
         for (_, worker) in self.roster.iter() {
             let Some(link) = &worker.link else { continue };
+            if worker.is_silent(now) {
+                lost.push(link.number);
+                continue;
+            }
             let beat = from_owner::Message::Beat(Beat {
                 watermark: self.floor.0,
                 grant,

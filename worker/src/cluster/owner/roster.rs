@@ -9,7 +9,7 @@ use tidemark_proto::peerspb::{Held, Hello, Report};
 use super::table::Seat;
 use crate::cluster::peers::Link;
 
-/// A connected member that hasn't reported for so long counts as cut off.
+/// A member that hasn't reported for so long counts as cut off; reports come five times a second.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// What a worker is there for.
@@ -41,6 +41,13 @@ pub(crate) struct Worker {
     pub(crate) received: Ts,
     /// What holds its slowest span back.
     pub(crate) held: Option<Held>,
+}
+
+impl Worker {
+    /// Whether it should have reported by now: it is stopped or cut off, or its machine is very busy.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        now.duration_since(self.heard_at) >= SILENCE
+    }
 }
 
 /// Someone who may hold spans and isn't connected.
@@ -206,9 +213,9 @@ impl Roster {
     /// Whether all members are connected and none of them reaches the API.
     pub(crate) fn is_cut_off(&self, now: Instant) -> bool {
         self.unknown.is_empty()
-            && self.workers.values().all(|worker| {
-                let fresh = now.duration_since(worker.heard_at) < SILENCE;
-                worker.link.is_some() && worker.unreachable && fresh
-            })
+            && self
+                .workers
+                .values()
+                .all(|worker| worker.link.is_some() && worker.unreachable && !worker.is_silent(now))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidemark_model::Ts;
 
 use crate::cluster::span_key::SpanKey;
@@ -133,6 +134,7 @@ impl SpanTable {
 
     /// What is known to be durable of a span may only grow.
     pub(crate) fn remember(&mut self, key: &SpanKey, position: Ts) {
+        self.carve(key);
         if let Some(entry) = self.spans.get_mut(key) {
             entry.position = entry.position.max(position);
         }
@@ -199,6 +201,48 @@ impl SpanTable {
         Some(seat)
     }
 
+    /// Cuts a free span at keys inside it; the parts are as far as it is.
+    pub(crate) fn cut(&mut self, key: &SpanKey, at: &[Bytes]) {
+        let Some(entry) = self.spans.get(key) else { return };
+        if entry.place != Place::Free {
+            return;
+        }
+        let (base, position, load) = (Arc::clone(&entry.name), entry.position, entry.load);
+        let parts = key.parts(at);
+        if parts.len() < 2 {
+            return;
+        }
+        self.spans.remove(key);
+        let load = load / parts.len() as u64;
+        for part in parts {
+            let name = if part.range.start == key.range.start {
+                Arc::clone(&base)
+            } else {
+                part.name(&base)
+            };
+            let entry = Entry {
+                name,
+                position,
+                place: Place::Free,
+                counts_from: 0,
+                load,
+            };
+            self.spans.insert(part, entry);
+        }
+    }
+
+    /// Makes a span of its own of a part that a worker tells of: the owner before had cut it out.
+    fn carve(&mut self, part: &SpanKey) {
+        if self.spans.contains_key(part) {
+            return;
+        }
+        let whole = self.spans.iter().find(|(key, _)| key.holds(part));
+        if let Some((whole, _)) = whole {
+            let whole = whole.clone();
+            self.cut(&whole, &[part.range.start.clone(), part.range.end.clone()]);
+        }
+    }
+
     /// A worker has taken a span up.
     pub(crate) fn started(&mut self, seat: Seat, key: &SpanKey) {
         let reports = self.floors.get(&seat).map_or(0, |floor| floor.reports);
@@ -253,6 +297,7 @@ impl SpanTable {
         self.vacate(seat);
         let mut strange = Vec::new();
         for (key, position) in running {
+            self.carve(key);
             match self.spans.get_mut(key) {
                 Some(entry) if entry.place == Place::Free => {
                     entry.place = Place::Running(seat);
@@ -387,6 +432,50 @@ mod tests {
             table.checkpoint(),
             Some(Ts(70)),
             "late words of the dead don't count"
+        );
+    }
+
+    fn part(id: i64, start: &[u8], end: &[u8]) -> SpanKey {
+        SpanKey {
+            range: Span::new(start.to_vec(), end.to_vec()),
+            ..key(id)
+        }
+    }
+
+    #[test]
+    fn a_cut_span_is_put_together_again_by_what_workers_tell() {
+        let mut table = SpanTable::default();
+        table.add(part(1, b"a", b"z"), "shop.big".into(), Ts(10));
+        table.cut(
+            &part(1, b"a", b"z"),
+            &[Bytes::from_static(b"k"), Bytes::from_static(b"p")],
+        );
+        let names: Vec<_> = table.iter().map(|(_, name, ..)| name.to_string()).collect();
+        assert_eq!(names, ["shop.big", "shop.big:6b", "shop.big:70"]);
+        table.give(&part(1, b"k", b"p"), A);
+        table.cut(&part(1, b"k", b"p"), &[Bytes::from_static(b"m")]);
+        assert_eq!(table.len(), 3, "what is streamed is not cut");
+
+        let mut next = SpanTable::default();
+        next.add(part(1, b"a", b"z"), "shop.big".into(), Ts(10));
+        assert_eq!(next.hello(B, &[(part(1, b"k", b"p"), Ts(30))]), []);
+        next.remember(&part(1, b"p", b"z"), Ts(20));
+        let all: Vec<_> = next
+            .iter()
+            .map(|(key, _, place, at)| (key.clone(), place, at))
+            .collect();
+        assert_eq!(
+            all,
+            [
+                (part(1, b"a", b"k"), Place::Free, Ts(10)),
+                (part(1, b"k", b"p"), Place::Running(B), Ts(30)),
+                (part(1, b"p", b"z"), Place::Free, Ts(20)),
+            ]
+        );
+        assert_eq!(
+            next.hello(A, &[(part(1, b"j", b"l"), Ts(40))]).len(),
+            1,
+            "it overlaps another's"
         );
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{GATHER, Reign};
-use crate::cluster::owner::placement::{Candidate, place, surplus};
+use crate::cluster::owner::cutting::{self, Cut, may_cut};
+use crate::cluster::owner::placement::{Candidate, place, surplus, too_big};
 use crate::cluster::owner::roster::{Role, Worker};
 use crate::cluster::owner::table::{Place, Seat};
 use crate::cluster::span_key::SpanKey;
@@ -19,7 +20,7 @@ impl Reign<'_> {
             return;
         }
         self.take_away(now);
-        self.give(now);
+        self.give();
     }
 
     /// Whether everyone who may have spans has spoken or is over. The spans of a feed that begins also wait a moment for
@@ -72,7 +73,13 @@ impl Reign<'_> {
             for (_, spans) in &mut loads {
                 spans.retain(|(key, _)| !pins.contains_key(key));
             }
-            moves = surplus(loads);
+            moves = surplus(loads.clone());
+            if moves.is_empty()
+                && may_cut(&self.shared.feed.spec.sink)
+                && let Some(span) = too_big(&loads)
+            {
+                self.look_for_cuts(span, loads.len());
+            }
         }
         let mut by_seat: BTreeMap<Seat, Vec<SpanKey>> = BTreeMap::new();
         for key in moves {
@@ -85,7 +92,44 @@ impl Reign<'_> {
         }
     }
 
-    fn give(&mut self, _now: Instant) {
+    /// Asks where to cut a span, beside the loop.
+    fn look_for_cuts(&self, span: SpanKey, parts: usize) {
+        let (pd, found) = (self.opened.pd.clone(), self.found_cuts.clone());
+        tokio::spawn(async move {
+            match cutting::find(&pd, span, parts).await {
+                Ok(cut) if cut.at.is_empty() => {}
+                Ok(cut) => {
+                    let _ = found.send(cut).await;
+                }
+                Err(error) => tracing::warn!(%error, "Could not look where to cut a big table"),
+            }
+        });
+    }
+
+    /// Takes a span away, to give its parts to several workers.
+    pub(super) fn cut(&mut self, cut: Cut) {
+        if let Some(seat) = self.opened.table.take(&cut.span) {
+            let name = self.opened.table.name(&cut.span).map(ToString::to_string);
+            tracing::info!(
+                span = name,
+                parts = cut.at.len() + 1,
+                "A big table is split over workers"
+            );
+            self.send_stop(seat, std::slice::from_ref(&cut.span));
+            self.cuts.insert(cut.span, cut.at);
+        }
+    }
+
+    fn give(&mut self) {
+        for (span, at) in std::mem::take(&mut self.cuts) {
+            match self.place_of(&span) {
+                Some(Place::Free) => self.opened.table.cut(&span, &at),
+                Some(Place::Stopping(_)) => {
+                    self.cuts.insert(span, at);
+                }
+                _ => {}
+            }
+        }
         let mut free = self.opened.table.free();
         if free.is_empty() {
             return;
