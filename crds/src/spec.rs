@@ -221,6 +221,9 @@ pub struct Workers {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: u32,
+    /// Bytes per second of one table from which on it is split over several workers, where the sink allows; 0 is never.
+    #[serde(default = "split_above")]
+    pub split_above: Quantity,
     /// The worker's image. Unset: the one that the operator was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -239,6 +242,7 @@ impl Default for Workers {
     fn default() -> Self {
         Self {
             replicas: one(),
+            split_above: split_above(),
             image: None,
             resources: None,
             pod_template: None,
@@ -253,6 +257,10 @@ fn free_object(_: &mut SchemaGenerator) -> Schema {
 
 fn one() -> u32 {
     1
+}
+
+fn split_above() -> Quantity {
+    Quantity::mib(4)
 }
 
 fn utc() -> String {

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 
+use crate::clock;
+
 /// Until when the holder may act; a cheap clone.
 ///
 /// Ends by itself: each question looks at the monotonic clock, so that it is right even where the renewing task is
@@ -22,14 +24,14 @@ pub(crate) struct Grant {
 impl Authority {
     /// Whether the holder may act now.
     pub fn holds(&self) -> bool {
-        self.holds_at(Instant::now())
+        self.holds_at(clock::now())
     }
 
     /// Whether the holder may act now, and has had the Lease since term `term` began (see
     /// [`crate::Standing::term`]). What was started in an older term must not go on in a newer one.
     pub fn holds_term(&self, term: u64) -> bool {
         let grant = *self.0.read();
-        grant.term == term && grant.until.is_some_and(|until| Instant::now() < until)
+        grant.term == term && grant.until.is_some_and(|until| clock::now() < until)
     }
 
     /// Whether the holder may act at `now`, as far as is known by now.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Action, Answer, Authority, Holding, LeaseSettings, Machine, Standing, api};
+use crate::{Action, Answer, Authority, Holding, LeaseSettings, Machine, Standing, api, clock};
 
 /// One contender for a Lease: a task that acquires it and renews it until it is stopped, then gives it back.
 ///
@@ -56,7 +56,7 @@ impl Contender {
     /// the Lease is given back (empty holder, duration 1 s) so that another takes it without waiting.
     pub fn spawn(client: Client, settings: LeaseSettings, stop: CancellationToken) -> Self {
         let mut machine = Machine::new(settings.clone(), seed(&settings));
-        let (publish, standing) = watch::channel(machine.standing(Instant::now()));
+        let (publish, standing) = watch::channel(machine.standing(clock::now()));
         let authority = Authority::default();
         let (send, hints) = mpsc::channel(HINTS);
         let driver = Driver {
@@ -120,14 +120,16 @@ impl Driver {
         loop {
             let stopping = stop.is_cancelled();
             if stopping {
-                self.machine.stop(Instant::now());
+                self.machine.stop(clock::now());
                 self.publish();
             }
-            match self.machine.next(Instant::now(), Timestamp::now()) {
+            match self.machine.next(clock::now(), Timestamp::now()) {
                 Action::Done => break,
                 Action::Wait(wait) => {
-                    let end = Instant::now() + wait;
+                    let end = clock::now() + wait;
                     tokio::select! {
+                        // In this order, so that a simulation can be repeated.
+                        biased;
                         () = sleep_until(self.wake(end)) => {}
                         () = stop.cancelled(), if !stopping => {}
                         Some(hint) = self.hints.recv() => match hint {
@@ -139,7 +141,7 @@ impl Driver {
                 request => {
                     let answer = self.send(request, &stop).await;
                     self.log(&answer);
-                    self.machine.answer(Instant::now(), answer);
+                    self.machine.answer(clock::now(), answer);
                 }
             }
             self.publish();
@@ -156,11 +158,12 @@ impl Driver {
         loop {
             let lapse = self.machine.lapses_at();
             tokio::select! {
+                biased;
                 answer = &mut call => return answer,
-                () = sleep_until(lapse.unwrap_or_else(Instant::now)), if lapse.is_some() => {}
+                () = sleep_until(lapse.unwrap_or_else(clock::now)), if lapse.is_some() => {}
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    self.machine.stop(Instant::now());
+                    self.machine.stop(clock::now());
                 }
             }
             self.publish();
@@ -173,7 +176,7 @@ impl Driver {
     }
 
     fn publish(&mut self) {
-        let standing = self.machine.standing(Instant::now());
+        let standing = self.machine.standing(clock::now());
         // Authority first: whoever wakes by the channel must find it up to date.
         self.authority.set(self.machine.grant());
         self.publish.send_if_modified(|last| {

@@ -17,6 +17,7 @@
 
 mod api;
 mod authority;
+mod clock;
 mod contender;
 mod jitter;
 mod machine;

@@ -50,8 +50,18 @@ pub trait Sink: Send + Sync {
         self.flush()
     }
 
-    /// This process publishes the watermarks from now on: learns what another has published meanwhile.
-    fn take_over(&self) -> BoxFuture<'_, Result<(), SinkError>> {
+    /// The highest epoch of an owner that the destination has seen; none if it keeps no epochs or has seen none. A new
+    /// owner chooses one above it.
+    fn fence(&self) -> BoxFuture<'_, Result<Option<u64>, SinkError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// This process publishes the watermarks from now on, as the owner of this epoch: learns what another has published
+    /// meanwhile, and shuts owners of older epochs out where the destination can.
+    ///
+    /// # Errors
+    /// [`SinkError::Fenced`] if the destination has seen a higher epoch, or this one from another owner.
+    fn take_over(&self, _epoch: u64) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -18,7 +18,8 @@ pub struct OpenContext {
     pub secrets: Arc<dyn Secrets>,
     /// The zone that TIMESTAMP columns are written in, and that date folders follow.
     pub zone: TimeZone,
-    /// The owner's epoch. Sinks keep it to refuse writers of an older one where the destination can.
+    /// The owner's epoch when the sink is opened; 0 for a worker that runs alone. With another, watermarks are refused until
+    /// [`Sink::take_over`] was called.
     pub epoch: u64,
     /// Where this run begins: everything at or below has been delivered.
     pub start_ts: Ts,

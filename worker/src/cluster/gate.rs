@@ -106,8 +106,8 @@ impl Sink for Gated {
         self.sink.hand_over()
     }
 
-    fn take_over(&self) -> BoxFuture<'_, Result<(), SinkError>> {
-        self.sink.take_over()
+    fn take_over(&self, epoch: u64) -> BoxFuture<'_, Result<(), SinkError>> {
+        self.sink.take_over(epoch)
     }
 
     fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>> {

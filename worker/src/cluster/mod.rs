@@ -123,6 +123,8 @@ async fn take_part(feed: Changefeed, args: &ServeArgs) -> Result<(), FeedError> 
         door,
         views,
     };
+    let parts = Arc::clone(&shared.parts);
+    tokio::spawn(async move { parts.warm().await });
     let ended = hold(shared, stop).await;
     admin_stop.cancel();
     ended

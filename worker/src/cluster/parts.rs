@@ -32,6 +32,17 @@ impl Parts {
         }
     }
 
+    /// Opens what takes long while a worker still contends for its Leases: a client of Kafka takes most of a second. What
+    /// goes wrong shows when it is needed.
+    pub(crate) async fn warm(&self) {
+        let sink = async {
+            if self.feed.spec.sink.kafka.is_some() {
+                let _ = self.sink(0, Ts::ZERO).await;
+            }
+        };
+        let _ = tokio::join!(self.pd(), sink);
+    }
+
     /// PD of the feed's source.
     pub(crate) async fn pd(&self) -> Result<PdClient, FeedError> {
         let mut kept = self.pd.lock().await;

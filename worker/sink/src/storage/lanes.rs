@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::Shared;
 use object_store::path::Path;
@@ -14,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::encoder::{Piece, Version};
 use super::file::{Delivery, Limits, OpenFile};
-use super::layout::FileNames;
-use super::store::{Created, Store};
+use super::place::{Place, Places};
+use super::pulse::Pulse;
 use crate::SinkError;
 
 /// Files that are uploaded at once.
@@ -27,9 +26,9 @@ const IDLE: Duration = Duration::from_secs(600);
 /// All folders that are being written.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    store: Arc<Store>,
-    names: FileNames,
+    places: Places,
     limits: Limits,
+    pulse: Pulse,
     lanes: Mutex<HashMap<Path, Lane>>,
     budget: Budget,
     uploads: Semaphore,
@@ -39,22 +38,22 @@ pub(super) struct Lanes {
 }
 
 /// One folder of data files. Its files are uploaded one after the other: a crash then never leaves a gap in the numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     file: Option<OpenFile>,
-    /// Tells the number after that of the last file that was cut, once that is durable.
-    last: Option<Number>,
+    /// Tells the place of the next file, once all before it are durable.
+    next: Next,
     cut_at: Option<Instant>,
 }
 
-type Number = Shared<oneshot::Receiver<u64>>;
+type Next = Shared<oneshot::Receiver<Place>>;
 
 impl Lanes {
-    pub(super) fn new(store: Arc<Store>, names: FileNames, limits: Limits, buffer: usize) -> Arc<Self> {
+    pub(super) fn new(places: Places, limits: Limits, buffer: usize, pulse: Pulse) -> Arc<Self> {
         Arc::new(Self {
-            store,
-            names,
+            places,
             limits,
+            pulse,
             lanes: Mutex::default(),
             budget: Budget::new(buffer),
             uploads: Semaphore::new(UPLOADS),
@@ -91,7 +90,11 @@ impl Lanes {
     ) {
         let now = Instant::now();
         let mut lanes = self.lanes.lock();
-        let lane = lanes.entry(folder.clone()).or_default();
+        let lane = lanes.entry(folder.clone()).or_insert_with(|| Lane {
+            file: None,
+            next: self.find_place(folder),
+            cut_at: None,
+        });
         if let Some(file) = &mut lane.file {
             if file.goes_on_in(&piece)
                 && file.is_due(self.limits, now)
@@ -110,37 +113,39 @@ impl Lanes {
 
     /// Cuts the files that are old or full, and forgets idle folders.
     pub(super) fn tick(self: &Arc<Self>, now: Instant) {
+        if let Err(error) = self.pulse.beat() {
+            return self.fail(&error);
+        }
         let mut lanes = self.lanes.lock();
         lanes.retain(|folder, lane| {
             if lane.file.as_ref().is_some_and(|file| file.ends(self.limits, now)) {
                 self.cut(folder, lane);
             }
             let idle = lane.file.is_none() && lane.cut_at.is_none_or(|at| at + IDLE <= now);
-            !(idle && lane.last.as_ref().is_none_or(|last| last.peek().is_some()))
+            !(idle && lane.next.peek().is_some())
         });
     }
 
     /// Cuts all files and waits until they are durable.
     pub(super) async fn flush(self: &Arc<Self>) -> Result<(), SinkError> {
-        let waiting: Vec<Number> = {
+        let waiting: Vec<Next> = {
             let mut lanes = self.lanes.lock();
             let all = lanes.iter_mut().map(|(folder, lane)| {
                 self.cut(folder, lane);
-                lane.last.clone()
+                lane.next.clone()
             });
-            all.flatten().collect()
+            all.collect()
         };
-        for number in waiting {
-            number.await.map_err(|_| self.failed())?;
+        for next in waiting {
+            next.await.map_err(|_| self.failed())?;
         }
         self.check()
     }
 
-    /// Forgets the numbers of all folders that have nothing on its way: another writer may go on there.
+    /// Forgets the places in all folders that have nothing on its way: another writer may go on there.
     pub(super) fn forget(&self) {
-        self.lanes.lock().retain(|_, lane| {
-            lane.file.is_some() || lane.last.as_ref().is_some_and(|last| last.peek().is_none())
-        });
+        let mut lanes = self.lanes.lock();
+        lanes.retain(|_, lane| lane.file.is_some() || lane.next.peek().is_none());
     }
 
     /// Fails if the sink has failed.
@@ -184,81 +189,53 @@ impl Lanes {
         }
     }
 
+    /// Looks up where the folder's next file goes, as soon as its first row is there: a writer that is replaced while it
+    /// stands still then finds its place taken, and never adds to what its successor has written.
+    fn find_place(self: &Arc<Self>, folder: &Path) -> Next {
+        let (found, place) = oneshot::channel();
+        let (lanes, folder) = (Arc::clone(self), folder.clone());
+        self.spawn(async move {
+            let Ok(_permit) = lanes.uploads.acquire().await else {
+                return Ok(());
+            };
+            let place = lanes.places.find(&folder).await?;
+            lanes.pulse.check()?;
+            // Nobody may be waiting.
+            let _ = found.send(place);
+            Ok(())
+        });
+        place.shared()
+    }
+
     fn cut(self: &Arc<Self>, folder: &Path, lane: &mut Lane) {
         let Some(file) = lane.file.take() else { return };
-        let (number, durable) = oneshot::channel();
-        let before = lane.last.replace(durable.shared());
+        let (durable, next) = oneshot::channel();
+        let before = std::mem::replace(&mut lane.next, next.shared());
         lane.cut_at = Some(Instant::now());
         let (lanes, folder) = (Arc::clone(self), folder.clone());
+        self.spawn(async move {
+            // Without its place the file before it never became durable, and the sink has failed.
+            let Ok(place) = before.await else { return Ok(()) };
+            let Ok(_permit) = lanes.uploads.acquire().await else {
+                return Ok(());
+            };
+            lanes.pulse.check()?;
+            let next = lanes.places.fill(&folder, place, &file.payload()).await?;
+            file.durable();
+            let _ = durable.send(next);
+            Ok(())
+        });
+    }
+
+    /// Runs a part of the work until the sink stops; its failure is the sink's.
+    fn spawn(self: &Arc<Self>, work: impl Future<Output = Result<(), SinkError>> + Send + 'static) {
+        let lanes = Arc::clone(self);
         let stop = self.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
-            match lanes.upload(&folder, file, before).await {
-                Ok(Some(next)) => {
-                    // Nobody may be waiting.
-                    let _ = number.send(next);
-                }
-                Ok(None) => {}
-                Err(error) => lanes.fail(&error),
+            if let Err(error) = work.await {
+                lanes.fail(&error);
             }
         }));
-    }
-
-    /// Writes data, then index; then the file counts. None if the file before it never became durable.
-    async fn upload(
-        &self,
-        folder: &Path,
-        file: OpenFile,
-        before: Option<Number>,
-    ) -> Result<Option<u64>, SinkError> {
-        let known = match before {
-            Some(before) => match before.await {
-                Ok(number) => Some(number),
-                Err(_) => return Ok(None),
-            },
-            None => None,
-        };
-        let Ok(_permit) = self.uploads.acquire().await else {
-            return Ok(None);
-        };
-        let index = folder.clone().join("meta").join("CDC.index");
-        let number = match known {
-            Some(number) => number,
-            None => self.resume(folder, &index).await?,
-        };
-        let name = self.names.name(number);
-        let path = folder.clone().join(name.as_str());
-        if self.store.create(&path, &file.payload()).await? == Created::Taken {
-            return Err(SinkError::Fenced(format!(
-                "storage: {path} was written by somebody else at the same time; give each feed a prefix of its own"
-            )));
-        }
-        self.store.replace(&index, Bytes::from(name + "\n")).await?;
-        file.durable();
-        Ok(Some(number + 1))
-    }
-
-    /// The first free number: after the index, and after files that a crash left without one.
-    async fn resume(&self, folder: &Path, index: &Path) -> Result<u64, SinkError> {
-        let mut number = match self.store.read(index).await? {
-            None => 1,
-            Some(line) => {
-                let line = String::from_utf8_lossy(&line);
-                let last = FileNames::number(&line).ok_or_else(|| {
-                    SinkError::Config(format!(
-                        "storage: {index} holds {line:?} and no file name; was something else written to this prefix?"
-                    ))
-                })?;
-                last + 1
-            }
-        };
-        while self
-            .store
-            .exists(&folder.clone().join(self.names.name(number)))
-            .await?
-        {
-            number += 1;
-        }
-        Ok(number)
     }
 }
 

@@ -12,16 +12,25 @@
 //! ended. Characters of database and table names that have a meaning in paths are percent-encoded.
 //!
 //! `metadata` is written at most every two seconds: every change at or below its ts is in a file that an index names. It
-//! never goes back.
+//! never goes back. Where several workers share a feed it also holds the owner's epoch, and is written only where it is still
+//! as this owner left it: see [`checkpoint`].
+//!
+//! A folder has one writer at a time. One that was replaced and doesn't know it, because it stood still, finds the place of its
+//! next file taken and fails: it finds that place when its folder's first row comes, while it still may write, and not when the
+//! file is due. Nor does it set an index back. If its file comes before the successor's first, the successor goes on after
+//! it and repeats its rows, as after a crash.
 //!
 //! What is buffered is bounded by four files, but no less than 64 MiB and no more than 512 MiB; then the larger files are
 //! written before their time, and [`Sink::write`] waits. A transaction's rows of one table share a file, unless they are
 //! more than a file can hold or came so far apart that the file's age ended it.
 
+mod checkpoint;
 mod encoder;
 mod file;
 mod lanes;
 mod layout;
+mod place;
+mod pulse;
 mod schema_file;
 mod store;
 
@@ -39,16 +48,19 @@ use parking_lot::{Mutex, RwLock};
 use tidemark_crds::{StorageFormat, StorageSink as Settings};
 use tidemark_model::Ts;
 use tidemark_tidb::{Table, TimeZone};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::chunks::chunks;
 use crate::encode::Csv;
 use crate::{Batch, OpenContext, Sink, SinkError};
+use checkpoint::Checkpoint;
 use encoder::{Piece, Version};
 use file::{Delivery, Limits};
 use lanes::Lanes;
 use layout::{Dates, FileNames};
+use place::Places;
+use pulse::Pulse;
 use store::Store;
 
 /// Bytes of changes that one task encodes.
@@ -56,9 +68,6 @@ const CHUNK: usize = 256 << 10;
 
 /// Files below and above this make no sense.
 const FILE_SIZES: std::ops::RangeInclusive<usize> = 1 << 10..=512 << 20;
-
-/// Between two writes of `metadata`.
-const METADATA_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The storage sink.
 pub struct StorageSink {
@@ -69,19 +78,11 @@ pub struct StorageSink {
     lanes: Arc<Lanes>,
     /// Newest last.
     versions: RwLock<Vec<Arc<Version>>>,
-    metadata: tokio::sync::Mutex<Metadata>,
+    checkpoint: Checkpoint,
     chunk: usize,
     encoders: usize,
     dates: Mutex<Vec<Dates>>,
     _ticker: AbortOnDropHandle<()>,
-}
-
-/// What `metadata` holds and shall hold.
-#[derive(Debug, Default)]
-struct Metadata {
-    written: Ts,
-    pending: Option<Ts>,
-    at: Option<Instant>,
 }
 
 impl StorageSink {
@@ -117,16 +118,9 @@ impl StorageSink {
             bytes: file_size,
             age: interval,
         };
-        let lanes = Lanes::new(Arc::clone(&store), names, limits, buffer);
-        let written = stored_checkpoint(&store).await?;
-        if written > context.start_ts {
-            tracing::info!(
-                url = settings.url,
-                start_ts = %context.start_ts,
-                checkpoint_ts = %written,
-                "storage: changes up to the stored checkpoint are written again"
-            );
-        }
+        let pulse = Pulse::new(context.epoch > 0);
+        let lanes = Lanes::new(Places::new(Arc::clone(&store), names), limits, buffer, pulse);
+        let checkpoint = Checkpoint::open(Arc::clone(&store), context).await?;
         Ok(Self {
             settings: settings.clone(),
             zone: context.zone.clone(),
@@ -135,10 +129,7 @@ impl StorageSink {
             store,
             lanes,
             versions: RwLock::default(),
-            metadata: tokio::sync::Mutex::new(Metadata {
-                written,
-                ..Metadata::default()
-            }),
+            checkpoint,
             chunk: (file_size / 4).clamp(4 << 10, CHUNK),
             encoders: std::thread::available_parallelism().map_or(1, usize::from),
             dates: Mutex::default(),
@@ -272,27 +263,6 @@ impl StorageSink {
         let kept = self.dates.lock().pop();
         kept.unwrap_or_else(|| Dates::new(self.settings.date_separator, &self.zone))
     }
-
-    async fn publish(&self, ts: Option<Ts>, now: bool) -> Result<(), SinkError> {
-        let mut metadata = self.metadata.lock().await;
-        if let Some(ts) = ts {
-            metadata.pending = Some(ts);
-        }
-        let Some(ts) = metadata.pending else { return Ok(()) };
-        if !now && metadata.at.is_some_and(|at| at.elapsed() < METADATA_INTERVAL) {
-            return Ok(());
-        }
-        metadata.pending = None;
-        if ts > metadata.written {
-            metadata.at = Some(Instant::now());
-            let text = format!("{{\"checkpoint-ts\":{ts}}}");
-            self.store
-                .replace(&self.store.path(["metadata"]), Bytes::from(text))
-                .await?;
-            metadata.written = ts;
-        }
-        Ok(())
-    }
 }
 
 impl Sink for StorageSink {
@@ -310,7 +280,7 @@ impl Sink for StorageSink {
     fn flush(&self) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
             self.lanes.flush().await?;
-            self.publish(None, true).await
+            self.checkpoint.publish(None, true).await
         })
     }
 
@@ -322,19 +292,18 @@ impl Sink for StorageSink {
         })
     }
 
-    fn take_over(&self) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move {
-            let mut metadata = self.metadata.lock().await;
-            metadata.written = stored_checkpoint(&self.store).await?;
-            metadata.pending = None;
-            Ok(())
-        })
+    fn take_over(&self, epoch: u64) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(self.checkpoint.take_over(epoch))
+    }
+
+    fn fence(&self) -> BoxFuture<'_, Result<Option<u64>, SinkError>> {
+        Box::pin(self.checkpoint.epoch())
     }
 
     fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
             self.lanes.check()?;
-            self.publish(Some(ts), false).await
+            self.checkpoint.publish(Some(ts), false).await
         })
     }
 }
@@ -365,23 +334,6 @@ fn tick(lanes: &Arc<Lanes>, flush_interval: Duration) -> AbortOnDropHandle<()> {
             lanes.tick(ticks.tick().await);
         }
     }))
-}
-
-/// The checkpoint in `metadata`, or zero.
-async fn stored_checkpoint(store: &Store) -> Result<Ts, SinkError> {
-    let path = store.path(["metadata"]);
-    let Some(text) = store.read(&path).await? else {
-        return Ok(Ts::ZERO);
-    };
-    let value: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
-    let ts = value
-        .as_ref()
-        .and_then(|value| value.get("checkpoint-ts")?.as_u64());
-    ts.map(Ts).ok_or_else(|| {
-        SinkError::Config(format!(
-            "storage: {path} is no {{\"checkpoint-ts\":…}}; was something else written to this prefix?"
-        ))
-    })
 }
 
 /// The wall clock in milliseconds since the Unix epoch; read once a batch, for the messages' `ts`.

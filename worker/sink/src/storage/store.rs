@@ -1,5 +1,8 @@
+mod probe;
+mod swap;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
@@ -13,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::{OpenContext, SinkError};
+pub(super) use swap::{Seen, Swapped};
 
 /// How long the storage sink waits for the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub(super) struct Store {
     patience: StoragePatience,
     /// Whether the server keeps the promise to create an object only where there is none.
     creates: bool,
+    /// Whether it keeps the promise to replace an object only where it is still as we saw it.
+    swaps: bool,
 }
 
 /// What became of the attempt to create an object.
@@ -72,8 +78,9 @@ impl Store {
             prefix,
             patience,
             creates: true,
+            swaps: true,
         };
-        store.probe().await?;
+        store.probe(context.epoch).await?;
         Ok(store)
     }
 
@@ -95,13 +102,17 @@ impl Store {
 
     /// Writes an object that must not be there yet.
     ///
-    /// A try whose answer was lost may have written it: then it holds our bytes and counts as written.
+    /// A try whose answer was lost may have written it: then it holds our bytes and counts as written. Where the server can't
+    /// create conditionally, whether it is there is looked up before.
     pub(super) async fn create(&self, path: &Path, payload: &PutPayload) -> Result<Created, SinkError> {
         self.retry(path, "write", || async move {
             let mode = if self.creates {
                 PutMode::Create
             } else {
-                PutMode::Overwrite
+                match self.compare(path, payload).await {
+                    Err(Error::NotFound { .. }) => PutMode::Overwrite,
+                    there => return there,
+                }
             };
             let options = PutOptions::from(mode);
             match self.objects.put_opts(path, payload.clone(), options).await {
@@ -128,18 +139,6 @@ impl Store {
             head == &part[..]
         });
         Ok(if same { Created::Ours } else { Created::Taken })
-    }
-
-    /// An object's bytes, if it is there.
-    pub(super) async fn read(&self, path: &Path) -> Result<Option<Bytes>, SinkError> {
-        self.retry(path, "read", || async move {
-            match self.objects.get(path).await {
-                Ok(there) => there.bytes().await.map(Some),
-                Err(Error::NotFound { .. }) => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
-        .await
     }
 
     /// Whether an object is there.
@@ -197,75 +196,6 @@ impl Store {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    async fn probe(&mut self) -> Result<(), SinkError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!(".tidemark-probe-{}-{}", std::process::id(), now.as_nanos());
-        let path = self.path([name.as_str()]);
-        match timeout(self.patience.connect, self.try_out(&path)).await {
-            Ok(Ok(creates)) => {
-                if !creates {
-                    tracing::warn!(
-                        url = self.url,
-                        "storage: the server ignores If-None-Match, so two writers would not notice each other"
-                    );
-                }
-                self.creates = creates;
-                Ok(())
-            }
-            Ok(Err(error)) => Err(self.refused(&error)),
-            Err(_) => Err(SinkError::Unavailable(format!(
-                "storage {}: no answer within {:?}; check sink.storage.endpoint and the network",
-                self.url, self.patience.connect
-            ))),
-        }
-    }
-
-    /// Writes an object twice and deletes it; true if the second write was refused.
-    async fn try_out(&self, path: &Path) -> Result<bool, Error> {
-        let create = || async {
-            let payload = PutPayload::from_static(b"tidemark writes here\n");
-            let options = PutOptions::from(PutMode::Create);
-            self.objects.put_opts(path, payload, options).await
-        };
-        let creates = match create().await {
-            Ok(_) => matches!(
-                create().await,
-                Err(Error::AlreadyExists { .. } | Error::Precondition { .. })
-            ),
-            Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
-                self.objects
-                    .put(path, PutPayload::from_static(b"tidemark writes here\n"))
-                    .await?;
-                false
-            }
-            Err(error) => return Err(error),
-        };
-        self.objects.delete(path).await?;
-        Ok(creates)
-    }
-
-    fn refused(&self, error: &Error) -> SinkError {
-        let mend = match error {
-            Error::NotFound { .. } => "create the bucket or correct sink.storage.url",
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                "check the keys in sink.storage.secretName and their right to write and delete there"
-            }
-            _ if self.url.starts_with("file:") => "make it a folder that the worker may write to",
-            _ => {
-                return SinkError::Unavailable(format!(
-                    "storage {}: the probe failed: {}; check sink.storage.endpoint, region and the network",
-                    self.url,
-                    reasons(error)
-                ));
-            }
-        };
-        SinkError::Config(format!(
-            "storage {}: a probe object can't be written: {}; {mend}",
-            self.url,
-            reasons(error)
-        ))
     }
 }
 

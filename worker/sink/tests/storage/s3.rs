@@ -11,7 +11,7 @@ use tidemark_sink::{Sink, SinkError};
 
 use crate::setup::{Acks, Kept, PATIENCE, context, files, put, rows, settings, table, write};
 
-fn keys(server: &S3Server) -> Kept {
+pub(crate) fn keys(server: &S3Server) -> Kept {
     Kept::default()
         .with("s3", "access-key-id", server.access_key())
         .with("s3", "secret-access-key", server.secret_key())

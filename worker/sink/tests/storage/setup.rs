@@ -38,12 +38,17 @@ impl Secrets for Kept {
     }
 }
 
+/// The context of a worker that runs alone.
 pub(crate) fn context(secrets: Kept) -> OpenContext {
+    context_of(secrets, 0)
+}
+
+pub(crate) fn context_of(secrets: Kept, epoch: u64) -> OpenContext {
     OpenContext {
         feed: "test/feed".into(),
         secrets: Arc::new(secrets),
         zone: TimeZone::Utc,
-        epoch: 1,
+        epoch,
         start_ts: Ts(1),
     }
 }

@@ -17,8 +17,11 @@ use crate::error::{FeedError, chain};
 
 /// How often a member reports.
 const REPORT: Duration = Duration::from_millis(200);
-/// How often positions are remembered and gauges set.
+/// How often gauges are set.
+const SAMPLE: Duration = Duration::from_secs(1);
+/// How often positions are remembered: every second, and of very many spans less often, by so much for each.
 const REMEMBER: Duration = Duration::from_secs(1);
+const REMEMBER_A_SPAN: Duration = Duration::from_millis(1);
 /// How long an owner's grant lasts from when the report was sent that it answers.
 const GRANT: Duration = Duration::from_secs(3);
 /// Reports whose answer may come yet.
@@ -44,6 +47,7 @@ struct Session<'a> {
     sent: VecDeque<(u64, Instant)>,
     number: u64,
     reported_loads: Instant,
+    sampled: Instant,
     remembered: Instant,
     held: Option<tidemark_proto::peerspb::Held>,
     /// The last report that the owner has read.
@@ -70,6 +74,7 @@ impl Member {
             sent: VecDeque::new(),
             number: 0,
             reported_loads: now,
+            sampled: now,
             remembered: now,
             held: None,
             heard: 0,
@@ -249,10 +254,14 @@ impl Session<'_> {
                 member.give_up().await;
                 return self.fail(error, &self.member.remembered);
             }
-            if now.duration_since(self.remembered) >= REMEMBER {
-                self.remembered = now;
+            if now.duration_since(self.sampled) >= SAMPLE {
+                self.sampled = now;
                 self.held = streaming.held();
                 streaming.sample();
+            }
+            let spans = u32::try_from(streaming.len()).unwrap_or(u32::MAX);
+            if now.duration_since(self.remembered) >= REMEMBER.max(REMEMBER_A_SPAN * spans) {
+                self.remembered = now;
                 let positions = streaming.positions();
                 let positions = positions.iter().map(|(key, at)| position(key, *at)).collect();
                 member.file.save(positions);

@@ -228,6 +228,11 @@ impl Streaming {
             && self.detaching.is_empty()
     }
 
+    /// Spans that are streamed.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
     /// How far each span is that is streamed.
     pub(super) fn positions(&self) -> Vec<(SpanKey, Ts)> {
         let spans = self.running.iter().chain(&self.detaching);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use tidemark_crds::{Changefeed, StreamPhase, StreamStatus};
 use tidemark_merge::{Spill, SpillConfig};
 use tidemark_model::Ts;
@@ -18,11 +19,13 @@ use crate::cluster::Shared;
 use crate::cluster::right::Right;
 use crate::error::FeedError;
 use crate::feed::follower::{Follower, Halt};
-use crate::feed::initial::Initial;
+use crate::feed::initial::{Initial, Ranged};
 use crate::feed::{source, start};
 use crate::stream::barrier::Barrier;
 use tidemark_model::SpanId;
 
+/// Tables that are made known to the sink at once.
+const ANNOUNCED_AT_ONCE: usize = 16;
 /// Memory for DDL jobs that wait.
 const DDL_MEMORY: usize = 8 << 20;
 
@@ -72,10 +75,8 @@ pub(super) async fn open(
     let start = start::decide(&spec.start, saved, source::clock(&pd).await?)?;
     let initial = Initial::read(spec, &pd, start).await?;
     let sink = shared.parts.sink(epoch, start).await?;
-    sink.take_over().await?;
-    for (table, _) in &initial.tables {
-        sink.announce(table, start).await?;
-    }
+    sink.take_over(epoch).await?;
+    announce(&sink, &initial.tables, start).await?;
     source::protect(&pd, &shared.me.service(), spec.limits.gc_ttl.0, start.prev()).await?;
     let before = status.stream.unwrap_or_default();
     let stream = match before.phase {
@@ -133,6 +134,18 @@ pub(super) async fn open(
         tasks,
         _puller: puller,
     })
+}
+
+/// Makes all tables known to the sink, several at once: each may take a round trip.
+async fn announce(sink: &Arc<dyn Sink>, tables: &[Ranged], since: Ts) -> Result<(), FeedError> {
+    for some in tables.chunks(ANNOUNCED_AT_ONCE) {
+        let mut calls = Vec::with_capacity(some.len());
+        for (table, _) in some {
+            calls.push(sink.announce(table, since));
+        }
+        try_join_all(calls).await?;
+    }
+    Ok(())
 }
 
 fn saved_checkpoint(feed: &Changefeed) -> Result<Option<Ts>, FeedError> {

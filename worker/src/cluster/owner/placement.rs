@@ -14,9 +14,6 @@ pub(crate) struct Candidate {
 /// Spans that are moved at once to even the load out: each stands still for a moment.
 const MOVES: usize = 16;
 
-/// Bytes per second from which on it is worth to cut a span: one worker does a hundred times as much.
-const WORTH_A_CUT: u64 = 1 << 20;
-
 /// Gives each span to the worker that has least to do, the heaviest spans first.
 pub(crate) fn place(mut spans: Vec<(SpanKey, u64)>, mut candidates: Vec<Candidate>) -> Vec<(SpanKey, Seat)> {
     spans.sort_by(|(a_key, a), (b_key, b)| b.cmp(a).then_with(|| a_key.cmp(b_key)));
@@ -68,13 +65,14 @@ pub(crate) fn surplus(mut loads: Vec<(Candidate, Vec<(SpanKey, u64)>)>) -> Vec<S
     moved
 }
 
-/// A span that is too much for one worker: it makes a worker's load stand out, and moving it whole would not help.
-pub(crate) fn too_big(loads: &[(Candidate, Vec<(SpanKey, u64)>)]) -> Option<SpanKey> {
+/// A span of more than `above` bytes per second that is too much for one worker: it makes that worker's load stand out, and
+/// moving it whole would not help.
+pub(crate) fn too_big(loads: &[(Candidate, Vec<(SpanKey, u64)>)], above: u64) -> Option<SpanKey> {
     let mean = loads.iter().map(|(candidate, _)| candidate.load).sum::<u64>() / (loads.len() as u64).max(1);
     let (heaviest, spans) = loads.iter().max_by_key(|(candidate, _)| candidate.load)?;
     let (key, weight) = spans.iter().max_by_key(|(_, weight)| *weight)?;
     let stands_out = loads.len() > 1 && heaviest.load > mean + mean / 4;
-    (stands_out && *weight > mean / 2 && *weight >= WORTH_A_CUT).then(|| key.clone())
+    (stands_out && *weight > mean / 2 && *weight > above).then(|| key.clone())
 }
 
 #[cfg(test)]
@@ -133,23 +131,23 @@ mod tests {
 
     #[test]
     fn a_span_that_outweighs_all_others_is_too_big() {
-        let big = WORTH_A_CUT * 10;
+        let (above, big) = (1 << 20, 10 << 20);
         let loads = [
             (candidate(1, big), even(1, big)),
             (candidate(2, 100), even(1, 100)),
         ];
-        assert_eq!(too_big(&loads), Some(key(0)));
-        assert_eq!(too_big(&loads[..1]), None, "nobody else is there");
+        assert_eq!(too_big(&loads, above), Some(key(0)));
+        assert_eq!(too_big(&loads[..1], above), None, "nobody else is there");
         let balanced = [
             (candidate(1, big), even(1, big)),
             (candidate(2, big), even(1, big)),
         ];
-        assert_eq!(too_big(&balanced), None);
+        assert_eq!(too_big(&balanced, above), None);
         let idle = [
             (candidate(1, 1000), even(1, 1000)),
             (candidate(2, 10), even(1, 10)),
         ];
-        assert_eq!(too_big(&idle), None, "it isn't worth it");
+        assert_eq!(too_big(&idle, above), None, "it isn't worth it");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::error::{FeedError, chain};
 
 /// How often the status is written while only numbers change.
 const EVERY: Duration = Duration::from_secs(10);
-/// How soon a failed write is tried again.
+/// How soon a failed write is tried again, and between two writes that tell more than numbers.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -115,26 +115,32 @@ pub(super) struct StatusWriter {
 }
 
 impl StatusWriter {
-    /// Writes what is told: at once where more than numbers changed, else every ten seconds. Ends when a newer owner is there.
+    /// Writes what is told: a new phase at once, members and spans within a second, numbers every ten. Ends when a newer
+    /// owner is there.
     pub(super) async fn run(mut self) -> Result<(), FeedError> {
         let mut written = Told::default();
         let mut failed = false;
-        let mut due = Instant::now();
+        let (mut last, mut due) = (None, Instant::now());
         loop {
             tokio::select! {
                 changed = self.told.changed() => {
                     if changed.is_err() {
                         return Ok(());
                     }
-                    if failed || !differs(&self.told.borrow(), &written) {
-                        continue;
+                    let told = self.told.borrow();
+                    if told.stream != written.stream && !failed {
+                        due = Instant::now();
+                    } else if told.members != written.members || told.spans != written.spans {
+                        due = due.min(last.unwrap_or_else(Instant::now) + AGAIN);
                     }
+                    continue;
                 }
                 () = sleep_until(due) => {}
             }
             let told = self.told.borrow_and_update().clone();
             failed = !self.write(&told).await?;
-            due = Instant::now() + if failed { AGAIN } else { EVERY };
+            let now = Instant::now();
+            (last, due) = (Some(now), now + if failed { AGAIN } else { EVERY });
             written = told;
         }
     }
@@ -162,9 +168,4 @@ impl StatusWriter {
             Err(WriteError::Deposed(why)) => Err(FeedError::Unavailable(why)),
         }
     }
-}
-
-/// Whether more than numbers that always change differs.
-fn differs(a: &Told, b: &Told) -> bool {
-    a.stream != b.stream || a.members != b.members || a.spans != b.spans
 }

@@ -91,6 +91,8 @@ pub(crate) fn entered(
 pub(crate) struct Wishes {
     /// Workers that shall be there.
     pub(crate) replicas: usize,
+    /// Bytes per second from which on a table is split; 0 is never.
+    pub(crate) split_above: u64,
     /// Where they want spans.
     pub(crate) placement: Placement,
 }
@@ -100,6 +102,7 @@ impl Wishes {
         let annotations = feed.metadata.annotations.as_ref();
         Self {
             replicas: usize::try_from(feed.spec.workers.replicas).unwrap_or(1),
+            split_above: feed.spec.workers.split_above.0,
             placement: annotations.map(Placement::of).unwrap_or_default(),
         }
     }

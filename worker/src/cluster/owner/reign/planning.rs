@@ -74,9 +74,11 @@ impl Reign<'_> {
                 spans.retain(|(key, _)| !pins.contains_key(key));
             }
             moves = surplus(loads.clone());
+            let above = self.wishes.split_above;
             if moves.is_empty()
+                && above > 0
                 && may_cut(&self.shared.feed.spec.sink)
-                && let Some(span) = too_big(&loads)
+                && let Some(span) = too_big(&loads, above)
             {
                 self.look_for_cuts(span, loads.len());
             }
@@ -178,6 +180,10 @@ impl Reign<'_> {
                 Some((key.clone(), seat_of(self.wishes.placement.pinned.get(&**name)?)?))
             })
             .collect()
+    }
+
+    fn place_of(&self, key: &SpanKey) -> Option<Place> {
+        self.opened.table.get(key).map(|(place, _)| place)
     }
 }
 
