@@ -26,6 +26,7 @@ mod spec;
     reason = "the schema derive wraps each type in a module of its own"
 )]
 mod status;
+mod unknown;
 
 pub use check::{Problem, check};
 pub use crd::crd_yaml;

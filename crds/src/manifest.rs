@@ -5,6 +5,7 @@ use thiserror::Error;
 use crate::check::{Problem, check};
 use crate::spec::{Changefeed, ChangefeedSpec};
 use crate::status::ChangefeedStatus;
+use crate::unknown::unknown_field;
 
 /// The `apiVersion` that this build reads.
 const API_VERSION: &str = "tidemark.io/v1alpha1";
@@ -46,8 +47,7 @@ fn lines(problems: &[Problem]) -> String {
         .join("\n")
 }
 
-/// A document as it stands in a file; fields that no `Changefeed` has are errors here, while the API
-/// server would drop or refuse them.
+/// A document as it stands in a file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Manifest {
@@ -60,9 +60,33 @@ struct Manifest {
 }
 
 impl Changefeed {
-    /// Reads a feed from YAML and checks it as far as that goes without a server.
+    /// Reads a feed from YAML that a person wrote, and checks it as far as that goes without a server. A field that no
+    /// feed has is a mistake.
     pub fn from_yaml(text: &str) -> Result<Self, ManifestError> {
         let document: serde_yaml::Value = serde_yaml::from_str(text)?;
+        // What JSON can't hold is no feed either, and told below.
+        let unknown = serde_json::to_value(&document)
+            .ok()
+            .as_ref()
+            .and_then(unknown_field);
+        if let Some((field, expected)) = unknown {
+            let name = field.rsplit('.').next().unwrap_or_default();
+            let problem = format!(
+                "unknown field `{name}`, expected one of `{}`",
+                expected.join("`, `")
+            );
+            return Err(ManifestError::Shape { field, problem });
+        }
+        Self::read(document)
+    }
+
+    /// Reads a feed from YAML that an operator wrote, which may be newer: fields that this build doesn't know are passed
+    /// over.
+    pub fn from_operators_yaml(text: &str) -> Result<Self, ManifestError> {
+        Self::read(serde_yaml::from_str(text)?)
+    }
+
+    fn read(document: serde_yaml::Value) -> Result<Self, ManifestError> {
         let manifest: Manifest =
             serde_path_to_error::deserialize(document).map_err(|error| ManifestError::Shape {
                 field: match error.path().to_string().as_str() {

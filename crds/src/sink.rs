@@ -10,7 +10,7 @@ use crate::{DurationText, Quantity};
 #[x_kube(validation = Rule::new(
     "[has(self.kafka), has(self.storage), has(self.blackhole)].exists_one(set, set)"
 ).message("set exactly one of kafka, storage and blackhole"))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct SinkSpec {
     /// A Kafka cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,12 +25,12 @@ pub struct SinkSpec {
 
 /// Drops every row after decoding it; for measuring the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct BlackholeSink {}
 
 /// A Kafka cluster and how rows are laid out on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KafkaSink {
     /// Bootstrap brokers, `host:port` each.
     pub brokers: Vec<String>,
@@ -113,7 +113,7 @@ pub enum KafkaCompression {
 
 /// Login to Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Sasl {
     /// The mechanism.
     pub mechanism: SaslMechanism,
@@ -137,7 +137,7 @@ pub enum SaslMechanism {
 
 /// Files in a bucket or folder, in the layout that TiCDC's storage consumers read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct StorageSink {
     /// `s3://bucket/prefix` or `file:///folder`.
     pub url: String,
@@ -198,7 +198,7 @@ pub enum DateSeparator {
 
 /// Options of the CSV format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct CsvOptions {
     /// Between fields: 1 to 3 characters.
     #[serde(default = "comma")]

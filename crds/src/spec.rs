@@ -53,7 +53,7 @@ use crate::{DurationText, Quantity};
     printcolumn = r#"{"name": "Spans", "type": "integer", "priority": 1, "jsonPath": ".status.spans"}"#,
     printcolumn = r#"{"name": "Held by", "type": "string", "priority": 1, "jsonPath": ".status.heldBy.span"}"#
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ChangefeedSpec {
     /// Whether the feed runs.
     #[serde(default)]
@@ -110,7 +110,7 @@ pub enum State {
 
 /// The cluster whose changes are streamed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Source {
     /// URLs of PD.
     pub pd: Vec<String>,
@@ -138,7 +138,7 @@ pub enum SourceFormat {
 
 /// Certificates by reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// Secret with `ca.crt`, and `tls.crt` and `tls.key` where the server asks for a client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ pub struct Tls {
 #[x_kube(validation = Rule::new(
     "[has(self.at), has(self.ts), has(self.time)].filter(set, set).size() <= 1"
 ).message("set at most one of at, ts and time"))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Start {
     /// `now`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,7 +174,7 @@ pub enum StartAt {
 
 /// A half-open range of plain keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct KeyRange {
     /// First key inside: text, or `hex:` and hex digits. Empty means the first key.
     #[serde(default)]
@@ -186,7 +186,7 @@ pub struct KeyRange {
 
 /// Bounds of one worker process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Memory for changes on their way; beyond it changes wait on disk.
     #[serde(default = "memory")]
@@ -215,7 +215,7 @@ impl Default for Limits {
 
 /// The worker pods.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Workers {
     /// How many.
     #[serde(default = "one")]

@@ -29,7 +29,11 @@ fn main() -> ExitCode {
         Ok(text) => text,
         Err(error) => return refuse(&format!("{}: {error}", path.display())),
     };
-    let feed = match Changefeed::from_yaml(&text) {
+    let read = match &cli.command {
+        Command::Serve(_) => Changefeed::from_operators_yaml(&text),
+        Command::Run(_) | Command::Check { .. } => Changefeed::from_yaml(&text),
+    };
+    let feed = match read {
         Ok(feed) => feed,
         Err(error) => {
             let lines: Vec<_> = error

@@ -31,6 +31,8 @@ pub enum Order {
     Add(NewSpan, oneshot::Sender<()>),
     /// Use a newer version of a table for its spans from now on; answered when done.
     Refresh(Arc<Table>, oneshot::Sender<()>),
+    /// Hand over what is after a ts of a span that was held back; what is at or below it another has made durable.
+    Release(SpanId, Ts, oneshot::Sender<()>),
     /// Give up a span; answered when nothing of it will be handed to the sink any more.
     Remove(SpanId, oneshot::Sender<()>),
 }
@@ -46,6 +48,8 @@ pub struct NewSpan {
     pub physical_id: i64,
     /// Where it stands.
     pub progress: Arc<SpanProgress>,
+    /// Whether nothing is to be handed to the sink until the span is released.
+    pub held: bool,
 }
 
 /// What a shard shares with others.
@@ -85,6 +89,7 @@ struct SpanState {
     /// Everything at or below it was handed over.
     emitted: Ts,
     ready: bool,
+    held: bool,
 }
 
 type Write = BoxFuture<'static, Result<(), SinkError>>;
@@ -132,7 +137,7 @@ impl Shard {
                 }
                 order = orders.recv() => {
                     let Some(order) = order else { return Ok(()) };
-                    self.obey(order);
+                    self.obey(order)?;
                 }
                 changed = barrier.changed() => {
                     if changed.is_err() {
@@ -145,7 +150,7 @@ impl Shard {
         }
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order) -> Result<(), FeedError> {
         match order {
             Order::Add(span, done) => {
                 let at = span.progress.checkpoint();
@@ -158,6 +163,7 @@ impl Shard {
                     resolved: at,
                     emitted: at,
                     ready: false,
+                    held: span.held,
                 };
                 self.spans.insert(span.id, state);
                 let _ = done.send(());
@@ -166,6 +172,10 @@ impl Shard {
                 for state in self.spans.values_mut().filter(|state| state.table.id == table.id) {
                     state.table = Arc::clone(&table);
                 }
+                let _ = done.send(());
+            }
+            Order::Release(id, from, done) => {
+                self.release(id, from)?;
                 let _ = done.send(());
             }
             Order::Remove(id, done) => {
@@ -180,6 +190,22 @@ impl Shard {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn release(&mut self, id: SpanId, from: Ts) -> Result<(), FeedError> {
+        let Some(state) = self.spans.get_mut(&id) else {
+            return Ok(());
+        };
+        while !state.sorter.pop(from, BATCH_BYTES)?.is_empty() {}
+        state.held = false;
+        state.emitted = state.emitted.max(from);
+        state.progress.pass(from);
+        if !state.ready {
+            state.ready = true;
+            self.ready.push_back(id);
+        }
+        Ok(())
     }
 
     fn take(&mut self, event: PullEvent) -> Result<(), FeedError> {
@@ -246,6 +272,9 @@ impl Shard {
                 continue;
             };
             state.ready = false;
+            if state.held {
+                continue;
+            }
             let limit = state.resolved.min(barrier);
             if limit <= state.emitted {
                 continue;

@@ -33,14 +33,13 @@ impl Spans {
     /// Adds a span of which everything at or below `checkpoint` counts as durable.
     pub fn add(&self, span: SpanId, name: Arc<str>, checkpoint: Ts) -> Arc<SpanProgress> {
         let progress = SpanProgress::new(checkpoint);
-        self.0.write().insert(
-            span,
-            Entry {
-                name,
-                progress: Arc::clone(&progress),
-            },
-        );
+        self.put(span, name, Arc::clone(&progress));
         progress
+    }
+
+    /// Adds a span that was followed without being counted.
+    pub fn put(&self, span: SpanId, name: Arc<str>, progress: Arc<SpanProgress>) {
+        self.0.write().insert(span, Entry { name, progress });
     }
 
     /// Forgets a span; gives what is durable of it.

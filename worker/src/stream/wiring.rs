@@ -9,6 +9,7 @@ use tidemark_sink::Sink;
 use tidemark_tidb::Table;
 use tokio::sync::{mpsc, oneshot};
 
+use super::progress::SpanProgress;
 use super::shard::{NewSpan, Order};
 use super::spans::Spans;
 use crate::error::FeedError;
@@ -80,19 +81,61 @@ impl Wiring {
         range: Span,
         since: Ts,
     ) -> Result<SpanId, FeedError> {
-        let name: Arc<str> = format!("{}.{}", table.schema, table.name).into();
         let id = self.next_id();
-        let shard = self.shard_of(id).ok_or_else(ended)?;
-        let progress = self.spans.add(id, name, since);
+        let progress = self.spans.add(id, name(table), since);
         let span = NewSpan {
             id,
             table: Arc::clone(table),
             physical_id,
             progress,
+            held: false,
         };
+        self.receive(span, range, since).await?;
+        Ok(id)
+    }
+
+    /// Receives and sorts the changes after `since` of one range of a table that the sink knows, and hands none to the sink
+    /// until [`Wiring::release`]. The span doesn't count in [`Spans`] before that.
+    pub async fn prepare_span(
+        &self,
+        table: &Arc<Table>,
+        physical_id: i64,
+        range: Span,
+        since: Ts,
+    ) -> Result<(SpanId, Arc<SpanProgress>), FeedError> {
+        let id = self.next_id();
+        let progress = SpanProgress::new(since);
+        let span = NewSpan {
+            id,
+            table: Arc::clone(table),
+            physical_id,
+            progress: Arc::clone(&progress),
+            held: true,
+        };
+        self.receive(span, range, since).await?;
+        Ok((id, progress))
+    }
+
+    /// Streams a prepared span's changes after `from`.
+    pub async fn release(
+        &self,
+        id: SpanId,
+        table: &Arc<Table>,
+        progress: Arc<SpanProgress>,
+        from: Ts,
+    ) -> Result<(), FeedError> {
+        let shard = self.shard_of(id).ok_or_else(ended)?;
+        order(shard, |done| Order::Release(id, from, done)).await?;
+        self.spans.put(id, name(table), progress);
+        Ok(())
+    }
+
+    async fn receive(&self, span: NewSpan, range: Span, since: Ts) -> Result<(), FeedError> {
+        let id = span.id;
+        let shard = self.shard_of(id).ok_or_else(ended)?;
         order(shard, |done| Order::Add(span, done)).await?;
         self.puller.subscribe(id, range, since, shard.events.clone());
-        Ok(id)
+        Ok(())
     }
 
     /// Makes a table known to the sink.
@@ -127,6 +170,10 @@ impl Wiring {
             .ok()
             .and_then(|index| self.shards.get(index))
     }
+}
+
+fn name(table: &Table) -> Arc<str> {
+    format!("{}.{}", table.schema, table.name).into()
 }
 
 async fn order(shard: &ShardPort, make: impl FnOnce(oneshot::Sender<()>) -> Order) -> Result<(), FeedError> {

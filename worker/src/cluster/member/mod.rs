@@ -183,9 +183,12 @@ impl Member {
         }
     }
 
-    /// Waits for spans that are being taken up or given up; those that wait for the schema are dropped. What we say in
-    /// Hello is then all there is.
+    /// Waits for spans that are being taken up or given up; those that wait or are received ahead are called off. What we
+    /// say in Hello is then all there is.
     async fn settle(&mut self) {
+        if let Some(streaming) = &mut self.streaming {
+            streaming.call_off();
+        }
         while let Some(streaming) = &mut self.streaming
             && !streaming.is_settled()
         {

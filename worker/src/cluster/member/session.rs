@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tidemark_model::Ts;
 use tidemark_proto::peerspb::{
-    Beat, Failed, FromOwner, Leaving, Loads, Report, Started, Stopped, from_member, from_owner,
+    Beat, Failed, FromOwner, Leaving, Loads, Prepared, Report, Started, Stopped, from_member, from_owner,
 };
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -159,6 +159,11 @@ impl Session<'_> {
                     streaming.start(read_positions(start.positions));
                 }
             }
+            Some(from_owner::Message::Prepare(prepare)) => {
+                if let Some(streaming) = &mut member.streaming {
+                    streaming.prepare(read_positions(prepare.positions));
+                }
+            }
             Some(from_owner::Message::Stop(stop)) => {
                 if let Some(streaming) = &mut member.streaming {
                     let at_once = streaming.stop(stop.spans.into_iter().map(Into::into).collect());
@@ -247,12 +252,17 @@ impl Session<'_> {
 
     async fn report(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        let mut news = Vec::new();
         let member = &mut *self.member;
-        if let Some(streaming) = &member.streaming {
+        if let Some(streaming) = &mut member.streaming {
             if !streaming.gate.is_open() {
                 let error = FeedError::Unavailable("the worker's Lease has run out".into());
                 member.give_up().await;
                 return self.fail(error, &self.member.remembered);
+            }
+            let spans: Vec<_> = streaming.prepared().iter().map(Into::into).collect();
+            if !spans.is_empty() {
+                news.push(from_member::Message::Prepared(Prepared { spans }));
             }
             if now.duration_since(self.sampled) >= SAMPLE {
                 self.sampled = now;
@@ -269,8 +279,11 @@ impl Session<'_> {
             if now.duration_since(self.reported_loads) >= LOADS {
                 self.reported_loads = now;
                 let loads = streaming.loads();
-                self.send(from_member::Message::Loads(Loads { loads }))?;
+                news.push(from_member::Message::Loads(Loads { loads }));
             }
+        }
+        for message in news {
+            self.send(message)?;
         }
         let member = &*self.member;
         let (floor, received) = member

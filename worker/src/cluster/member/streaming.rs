@@ -1,12 +1,13 @@
 //! The spans that this process streams.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidemark_lease::Authority;
 use tidemark_model::{SpanId, Ts};
 use tidemark_proto::peerspb::{Held, Load};
 use tidemark_sink::Sink;
+use tidemark_tidb::Table;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -18,6 +19,7 @@ use crate::error::FeedError;
 use crate::feed::engine::{Engine, EngineSetup, first_failure};
 use crate::feed::initial::Initial;
 use crate::feed::sampling::{Measured, reason};
+use crate::stream::progress::SpanProgress;
 
 /// Spans that are taken up at once: each may have to make its table known to the sink.
 const TAKEN_UP_AT_ONCE: usize = 16;
@@ -26,6 +28,35 @@ const NEWS: usize = 64;
 /// A span whose rows were received so much ago, and are not durable, waits for the sink.
 const SLOW_SINK: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// A span that is received and not written yet.
+struct Ahead {
+    id: SpanId,
+    table: Arc<Table>,
+    progress: Arc<SpanProgress>,
+    /// It is prepared once everything up to here was received.
+    target: Ts,
+    told: bool,
+}
+
+/// What becomes of a span that is being taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// It is streamed.
+    Stream,
+    /// It is received ahead.
+    Prepare,
+    /// It was to be received ahead, and is to be streamed after this ts by now.
+    Release(Ts),
+    /// It is given up again.
+    Drop,
+}
+
+/// A span that was taken up.
+enum TakenUp {
+    Streamed(SpanKey, SpanId),
+    Ahead(SpanKey, Ahead),
+}
+
 /// Engine, gate and the spans in it.
 pub(super) struct Streaming {
     engine: Engine,
@@ -33,12 +64,11 @@ pub(super) struct Streaming {
     known: Arc<Known>,
     news: mpsc::Receiver<i64>,
     running: BTreeMap<SpanKey, SpanId>,
+    ahead: BTreeMap<SpanKey, Ahead>,
     /// Their table isn't known yet.
-    waiting: BTreeMap<SpanKey, Ts>,
-    attaching: BTreeSet<SpanKey>,
-    /// To be given up as soon as they are taken up.
-    unwanted: BTreeSet<SpanKey>,
-    attached: JoinSet<Result<(SpanKey, SpanId), FeedError>>,
+    waiting: BTreeMap<SpanKey, (Ts, Wish)>,
+    attaching: BTreeMap<SpanKey, Wish>,
+    attached: JoinSet<Result<TakenUp, FeedError>>,
     detaching: BTreeMap<SpanKey, SpanId>,
     detached: JoinSet<Result<Vec<SpanKey>, FeedError>>,
     turns: Arc<Semaphore>,
@@ -96,9 +126,9 @@ impl Streaming {
             known,
             news,
             running: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            attaching: BTreeSet::new(),
-            unwanted: BTreeSet::new(),
+            attaching: BTreeMap::new(),
             attached: JoinSet::new(),
             detaching: BTreeMap::new(),
             detached: JoinSet::new(),
@@ -110,8 +140,29 @@ impl Streaming {
     /// Takes spans up, each after its position; those whose table isn't known yet as soon as it is.
     pub(super) fn start(&mut self, spans: Vec<(SpanKey, Ts)>) {
         for (key, since) in spans {
-            if !self.running.contains_key(&key) && !self.attaching.contains(&key) {
-                self.waiting.insert(key, since);
+            if self.running.contains_key(&key) {
+                continue;
+            }
+            if let Some(ahead) = self.ahead.remove(&key) {
+                self.release(key, ahead, since);
+            } else if let Some(wish) = self.attaching.get_mut(&key) {
+                *wish = match wish {
+                    Wish::Prepare | Wish::Release(_) => Wish::Release(since),
+                    Wish::Stream | Wish::Drop => Wish::Stream,
+                };
+            } else {
+                self.waiting.insert(key, (since, Wish::Stream));
+            }
+        }
+        self.attach(None);
+    }
+
+    /// Receives spans ahead, each after its position, and writes nothing of them yet.
+    pub(super) fn prepare(&mut self, spans: Vec<(SpanKey, Ts)>) {
+        for (key, since) in spans {
+            let known = self.running.contains_key(&key) || self.ahead.contains_key(&key);
+            if !known && !self.attaching.contains_key(&key) {
+                self.waiting.entry(key).or_insert((since, Wish::Prepare));
             }
         }
         self.attach(None);
@@ -122,21 +173,50 @@ impl Streaming {
             .waiting
             .iter()
             .filter(|(key, _)| only.is_none_or(|id| id == key.table_id))
-            .filter_map(|(key, since)| Some((key.clone(), *since, self.known.get(key.table_id)?)))
+            .filter_map(|(key, wanted)| Some((key.clone(), *wanted, self.known.get(key.table_id)?)))
             .collect();
-        for (key, since, table) in due {
+        for (key, (since, wish), table) in due {
             self.waiting.remove(&key);
-            self.attaching.insert(key.clone());
+            self.attaching.insert(key.clone(), wish);
             let (wiring, turns) = (Arc::clone(&self.engine.wiring), Arc::clone(&self.turns));
+            let target = self.engine.barrier.at();
             self.attached.spawn(async move {
                 // The semaphore is never closed.
                 let _turn = turns.acquire_owned().await;
                 wiring.announce(&table, since).await?;
-                let range = key.range.clone();
-                let id = wiring.attach_span(&table, key.physical_id, range, since).await?;
-                Ok((key, id))
+                let (physical_id, range) = (key.physical_id, key.range.clone());
+                if wish == Wish::Prepare {
+                    let (id, progress) = wiring.prepare_span(&table, physical_id, range, since).await?;
+                    // Plain keys have no barrier.
+                    let target = if target == Ts::MAX { since.next() } else { target };
+                    let told = false;
+                    return Ok(TakenUp::Ahead(
+                        key,
+                        Ahead {
+                            id,
+                            table,
+                            progress,
+                            target,
+                            told,
+                        },
+                    ));
+                }
+                let id = wiring.attach_span(&table, physical_id, range, since).await?;
+                Ok(TakenUp::Streamed(key, id))
             });
         }
+    }
+
+    /// Lets a span that was received ahead be written, after `from`.
+    fn release(&mut self, key: SpanKey, ahead: Ahead, from: Ts) {
+        self.attaching.insert(key.clone(), Wish::Stream);
+        let wiring = Arc::clone(&self.engine.wiring);
+        self.attached.spawn(async move {
+            wiring
+                .release(ahead.id, &ahead.table, ahead.progress, from)
+                .await?;
+            Ok(TakenUp::Streamed(key, ahead.id))
+        });
     }
 
     /// Gives spans up; those that were not taken up yet are given up at once.
@@ -144,10 +224,15 @@ impl Streaming {
         let mut at_once = Vec::new();
         let mut streamed = Vec::new();
         for key in keys {
-            if let Some(since) = self.waiting.remove(&key) {
+            if let Some((since, _)) = self.waiting.remove(&key) {
                 at_once.push((key, since));
-            } else if self.attaching.contains(&key) {
-                self.unwanted.insert(key);
+            } else if let Some(wish) = self.attaching.get_mut(&key) {
+                if let Wish::Release(from) = *wish {
+                    at_once.push((key, from));
+                }
+                *wish = Wish::Drop;
+            } else if let Some(ahead) = self.ahead.remove(&key) {
+                self.abandon(ahead.id);
             } else if let Some(id) = self.running.remove(&key) {
                 streamed.push((key, id));
             }
@@ -158,10 +243,46 @@ impl Streaming {
 
     /// Gives all spans up.
     pub(super) fn stop_all(&mut self) {
-        self.waiting.clear();
-        self.unwanted.extend(self.attaching.iter().cloned());
+        self.call_off();
+        for wish in self.attaching.values_mut() {
+            *wish = Wish::Drop;
+        }
         let all = std::mem::take(&mut self.running);
         self.detach(all.into_iter().collect());
+    }
+
+    /// Gives up what is not streamed yet: an owner that we have to say Hello to doesn't know of it.
+    pub(super) fn call_off(&mut self) {
+        self.waiting.clear();
+        for wish in self.attaching.values_mut().filter(|wish| **wish == Wish::Prepare) {
+            *wish = Wish::Drop;
+        }
+        for ahead in std::mem::take(&mut self.ahead).into_values() {
+            self.abandon(ahead.id);
+        }
+    }
+
+    /// Ends a span of which nothing was written.
+    fn abandon(&mut self, id: SpanId) {
+        let wiring = Arc::clone(&self.engine.wiring);
+        self.detached.spawn(async move {
+            wiring.detach(&[id]).await?;
+            Ok(Vec::new())
+        });
+    }
+
+    /// Spans that are prepared since the last call.
+    pub(super) fn prepared(&mut self) -> Vec<SpanKey> {
+        let ready = self
+            .ahead
+            .iter_mut()
+            .filter(|(_, ahead)| !ahead.told && ahead.progress.received() >= ahead.target);
+        ready
+            .map(|(key, ahead)| {
+                ahead.told = true;
+                key.clone()
+            })
+            .collect()
     }
 
     fn detach(&mut self, spans: Vec<(SpanKey, SpanId)>) {
@@ -184,22 +305,43 @@ impl Streaming {
             tokio::select! {
                 Some(done) = self.attached.join_next() => match flat(done) {
                     Err(error) => return Happened::Failed(error),
-                    Ok((key, id)) => {
-                        self.attaching.remove(&key);
-                        if self.unwanted.remove(&key) {
-                            self.detach(vec![(key, id)]);
-                        } else {
-                            self.running.insert(key.clone(), id);
-                            return Happened::Started(vec![key]);
+                    Ok(taken) => {
+                        if let Some(started) = self.taken_up(taken) {
+                            return Happened::Started(vec![started]);
                         }
                     }
                 },
                 Some(done) = self.detached.join_next() => match flat(done) {
                     Err(error) => return Happened::Failed(error),
+                    Ok(keys) if keys.is_empty() => {}
                     Ok(keys) => return Happened::Stopped(self.forget(keys)),
                 },
                 Some(table) = self.news.recv() => self.attach(Some(table)),
                 error = first_failure(&mut self.engine.tasks) => return Happened::Failed(error),
+            }
+        }
+    }
+
+    /// What becomes of a span that was just taken up, by what is wished by now; gives it if it is streamed.
+    fn taken_up(&mut self, taken: TakenUp) -> Option<SpanKey> {
+        match taken {
+            TakenUp::Streamed(key, id) => {
+                if self.attaching.remove(&key) == Some(Wish::Drop) {
+                    self.detach(vec![(key, id)]);
+                    return None;
+                }
+                self.running.insert(key.clone(), id);
+                Some(key)
+            }
+            TakenUp::Ahead(key, ahead) => {
+                match self.attaching.remove(&key) {
+                    Some(Wish::Drop) => self.abandon(ahead.id),
+                    Some(Wish::Release(from)) => self.release(key, ahead, from),
+                    _ => {
+                        self.ahead.insert(key, ahead);
+                    }
+                }
+                None
             }
         }
     }
@@ -215,14 +357,14 @@ impl Streaming {
     }
 
     /// Whether no span is between being streamed and not.
-    pub(super) fn is_settled(&mut self) -> bool {
-        self.waiting.clear();
+    pub(super) fn is_settled(&self) -> bool {
         self.attaching.is_empty() && self.detaching.is_empty()
     }
 
     /// Whether there is no span at all.
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty()
+            && self.ahead.is_empty()
             && self.waiting.is_empty()
             && self.attaching.is_empty()
             && self.detaching.is_empty()

@@ -9,7 +9,7 @@ use super::roster::Doubt;
 use crate::cluster::liveness::{Fate, Sightings};
 
 /// How often a worker in doubt is looked at.
-const LOOK: Duration = Duration::from_millis(400);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What was found out about a doubt.
 #[derive(Clone, Debug, PartialEq, Eq)]

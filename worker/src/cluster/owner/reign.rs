@@ -59,6 +59,8 @@ struct Reign<'a> {
     idle_since: Option<Instant>,
     trouble: Option<Trouble>,
     balanced: Instant,
+    /// Spans that are received ahead by the workers that they go to, and since when.
+    moving: BTreeMap<SpanKey, Instant>,
     /// Where spans are to be cut, once they are given up.
     cuts: BTreeMap<SpanKey, Vec<Bytes>>,
     found_cuts: mpsc::Sender<Cut>,
@@ -135,6 +137,7 @@ pub(super) async fn reign(
         idle_since: None,
         trouble: None,
         balanced: Instant::now(),
+        moving: BTreeMap::new(),
         cuts: BTreeMap::new(),
         found_cuts,
     };

@@ -10,7 +10,7 @@ use super::table::Seat;
 use crate::cluster::peers::Link;
 
 /// A member that hasn't reported for so long counts as cut off; reports come five times a second.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_millis(1500);
 
 /// What a worker is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,6 +66,15 @@ struct Entry {
     counts_from: u64,
     /// Bytes per second, smoothed.
     load: u64,
+    /// Who receives it ahead, to get it when it is free.
+    heir: Option<Heir>,
+}
+
+/// A worker that a span is to be moved to.
+#[derive(Clone, Copy, Debug)]
+struct Heir {
+    seat: Seat,
+    prepared: bool,
 }
 
 /// The lowest checkpoint of all spans that a worker streams, as it last reported.
@@ -84,6 +93,7 @@ impl SpanTable {
             place: Place::Free,
             counts_from: 0,
             load: 0,
+            heir: None,
         });
     }
 
@@ -152,11 +162,15 @@ impl SpanTable {
             .collect()
     }
 
-    /// What a worker has that counts as its load, spans that it is to give up left out.
+    /// What a worker has, or gets, that counts as its load; spans that it is to give up left out.
     pub(crate) fn of(&self, seat: Seat) -> Vec<(SpanKey, u64)> {
         self.spans
             .iter()
-            .filter(|(_, entry)| matches!(entry.place, Place::Starting(s) | Place::Running(s) if s == seat))
+            .filter(|(_, entry)| match (entry.heir, entry.place) {
+                (Some(heir), _) => heir.seat == seat,
+                (None, Place::Starting(s) | Place::Running(s)) => s == seat,
+                _ => false,
+            })
             .map(|(key, entry)| (key.clone(), weight(entry)))
             .collect()
     }
@@ -179,9 +193,9 @@ impl SpanTable {
 
     /// Whether a span changes its place.
     pub(crate) fn is_moving(&self) -> bool {
-        self.spans
-            .values()
-            .any(|entry| matches!(entry.place, Place::Starting(_) | Place::Stopping(_)))
+        self.spans.values().any(|entry| {
+            entry.heir.is_some() || matches!(entry.place, Place::Starting(_) | Place::Stopping(_))
+        })
     }
 
     /// Gives a free span to a worker; gives the position after which it is to stream.
@@ -191,7 +205,55 @@ impl SpanTable {
             return None;
         }
         entry.place = Place::Starting(seat);
+        entry.heir = None;
         Some(entry.position)
+    }
+
+    /// Names the worker that a streamed span is to be moved to; gives the position from which on it is to receive it ahead.
+    pub(crate) fn prepare(&mut self, key: &SpanKey, seat: Seat) -> Option<Ts> {
+        let position = self.get(key)?.1;
+        let entry = self.spans.get_mut(key)?;
+        let streams = matches!(entry.place, Place::Running(at) if at != seat);
+        if !streams || entry.heir.is_some() {
+            return None;
+        }
+        entry.heir = Some(Heir {
+            seat,
+            prepared: false,
+        });
+        Some(position)
+    }
+
+    /// A worker has received a span ahead.
+    pub(crate) fn prepared(&mut self, seat: Seat, key: &SpanKey) {
+        if let Some(entry) = self.spans.get_mut(key)
+            && let Some(heir) = &mut entry.heir
+            && heir.seat == seat
+        {
+            heir.prepared = true;
+        }
+    }
+
+    /// A span is not to be moved after all.
+    pub(crate) fn forsake(&mut self, key: &SpanKey) {
+        if let Some(entry) = self.spans.get_mut(key) {
+            entry.heir = None;
+        }
+    }
+
+    /// Who gets a span when it is free, and whether it has received it ahead.
+    pub(crate) fn heir(&self, key: &SpanKey) -> Option<(Seat, bool)> {
+        let heir = self.spans.get(key)?.heir?;
+        Some((heir.seat, heir.prepared))
+    }
+
+    /// Free spans that have an heir.
+    pub(crate) fn inherited(&self) -> Vec<(SpanKey, Seat)> {
+        self.spans
+            .iter()
+            .filter(|(_, entry)| entry.place == Place::Free)
+            .filter_map(|(key, entry)| Some((key.clone(), entry.heir?.seat)))
+            .collect()
     }
 
     /// Takes a span away from the worker that streams it; gives that worker.
@@ -229,6 +291,7 @@ impl SpanTable {
                 place: Place::Free,
                 counts_from: 0,
                 load,
+                heir: None,
             };
             self.spans.insert(part, entry);
         }
@@ -320,6 +383,9 @@ impl SpanTable {
         for entry in self.spans.values_mut() {
             if entry.place.seat() == Some(seat) {
                 entry.place = Place::Free;
+            }
+            if entry.heir.is_some_and(|heir| heir.seat == seat) {
+                entry.heir = None;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use tidemark_model::Ts;
-use tidemark_proto::peerspb::{Hello, Refused, Start, Stop, Welcome, from_member, from_owner};
+use tidemark_proto::peerspb::{Hello, Prepare, Refused, Start, Stop, Welcome, from_member, from_owner};
 
 use super::Reign;
 use crate::cluster::memory::{position, read_positions};
@@ -81,6 +81,11 @@ impl Reign<'_> {
                 table.floor(seat, report.floor.map(Ts));
                 self.roster.report(seat, &report, Instant::now());
                 return;
+            }
+            from_member::Message::Prepared(prepared) => {
+                for span in prepared.spans {
+                    table.prepared(seat, &span.into());
+                }
             }
             from_member::Message::Started(started) => {
                 for span in started.spans {
@@ -173,6 +178,11 @@ impl Reign<'_> {
     pub(super) fn send_start(&mut self, seat: Seat, keys: &[(SpanKey, Ts)]) {
         let positions = keys.iter().map(|(key, at)| position(key, *at)).collect();
         self.send(seat, from_owner::Message::Start(Start { positions }));
+    }
+
+    pub(super) fn send_prepare(&mut self, seat: Seat, keys: &[(SpanKey, Ts)]) {
+        let positions = keys.iter().map(|(key, at)| position(key, *at)).collect();
+        self.send(seat, from_owner::Message::Prepare(Prepare { positions }));
     }
 
     pub(super) fn send_stop(&mut self, seat: Seat, keys: &[SpanKey]) {

@@ -149,3 +149,42 @@ fn a_hello_tells_all_that_a_worker_has() {
     table.remember(&key(1), Ts(12));
     assert_eq!(table.get(&key(1)), Some((Place::Free, Ts(15))));
 }
+
+#[test]
+fn an_heir_gets_a_span_when_it_is_free_and_counts_as_having_it() {
+    let mut table = table(1);
+    table.give(&key(1), A);
+    table.started(A, &key(1));
+    table.floor(A, Some(Ts(30)));
+    assert_eq!(table.prepare(&key(1), A), None, "it has it");
+    assert_eq!(table.prepare(&key(1), B), Some(Ts(30)));
+    assert_eq!(table.prepare(&key(1), Seat(3)), None, "it has an heir");
+    assert_eq!((table.of(A).len(), table.of(B).len()), (0, 1));
+    assert_eq!(table.heir(&key(1)), Some((B, false)));
+    table.prepared(A, &key(1));
+    table.prepared(B, &key(1));
+    assert_eq!(table.heir(&key(1)), Some((B, true)));
+    assert_eq!(table.inherited(), []);
+    table.take(&key(1));
+    table.stopped(A, &key(1), Ts(40));
+    assert_eq!(table.inherited(), [(key(1), B)]);
+    assert_eq!(table.give(&key(1), B), Some(Ts(40)));
+    assert_eq!(table.heir(&key(1)), None);
+}
+
+#[test]
+fn the_dead_inherit_nothing() {
+    let mut table = table(1);
+    table.give(&key(1), A);
+    table.started(A, &key(1));
+    table.prepare(&key(1), B);
+    table.vacate(B);
+    assert_eq!(table.heir(&key(1)), None);
+    table.prepare(&key(1), B);
+    table.vacate(A);
+    assert_eq!(
+        table.inherited(),
+        [(key(1), B)],
+        "the heir of the dead takes over at once"
+    );
+}
