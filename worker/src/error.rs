@@ -12,12 +12,20 @@ pub enum FeedError {
     /// The feed's settings, its state or a server's answer make running impossible until a person acts.
     #[error("{0}")]
     Stopped(String),
+    /// The destination has another writer by now. Without Kubernetes that takes a person; there, the worker begins anew.
+    #[error("{0}")]
+    Fenced(String),
     /// A server can't be reached or failed; trying again may help.
     #[error("{0}")]
     Unavailable(String),
 }
 
 impl FeedError {
+    /// Whether a worker that begins anew, with what others have left to it, may go on.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Fenced(_))
+    }
+
     /// Whether trying again from the checkpoint may help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
@@ -51,7 +59,8 @@ impl From<SinkError> for FeedError {
     fn from(error: SinkError) -> Self {
         match error {
             SinkError::Unavailable(_) => Self::Unavailable(chain(&error)),
-            SinkError::Config(_) | SinkError::Row(_) | SinkError::Fenced(_) => Self::Stopped(chain(&error)),
+            SinkError::Fenced(_) => Self::Fenced(chain(&error)),
+            SinkError::Config(_) | SinkError::Row(_) => Self::Stopped(chain(&error)),
         }
     }
 }

@@ -110,6 +110,10 @@ impl Sink for Gated {
         self.sink.take_over(epoch)
     }
 
+    fn fence(&self) -> BoxFuture<'_, Result<Option<u64>, SinkError>> {
+        self.sink.fence()
+    }
+
     fn watermark(&self, ts: Ts) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
             self.check()?;

@@ -53,13 +53,14 @@ impl Machine {
         match &self.view {
             View::Missing if !guarded => record::created(&self.settings, wall)
                 .map_or(Action::Read, |lease| Action::Create(Box::new(lease))),
-            View::Unknown | View::Missing => Action::Read,
+            View::Unknown | View::Missing | View::Hidden => Action::Read,
             View::Seen { lease, since } => match record::holder(lease) {
                 Some(_) if self.is_ours(lease) => claim(lease),
-                None if !guarded => claim(lease),
+                _ if guarded => Action::Read,
+                None => claim(lease),
                 Some(holder) if self.is_over(holder) => claim(lease),
                 Some(_) if now >= *since + record::duration(lease) => claim(lease),
-                Some(_) | None => Action::Read,
+                Some(_) => Action::Read,
             },
         }
     }
@@ -79,7 +80,7 @@ impl Machine {
             View::Seen { lease, .. } if self.is_ours(lease) => self
                 .wait(now)
                 .unwrap_or_else(|| Action::Update(Box::new(record::released(lease, wall)))),
-            View::Seen { .. } | View::Missing | View::Unknown => Action::Done,
+            View::Seen { .. } | View::Missing | View::Hidden | View::Unknown => Action::Done,
         }
     }
 

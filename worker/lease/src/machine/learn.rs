@@ -15,7 +15,8 @@ impl Machine {
         };
         self.lapse(now);
         self.refused = None;
-        if !matches!(answer, Answer::Unanswered(_)) {
+        // A server that has just begun refuses everybody for a moment: that ends no outage.
+        if !matches!(answer, Answer::Unanswered(_) | Answer::Refused(_)) {
             self.unreachable_since = None;
         }
         let wrote = matches!(pending.request, Request::Create | Request::Claim);
@@ -27,6 +28,7 @@ impl Machine {
             Answer::Missing => self.missing(pending.request, now),
             Answer::Conflict => {
                 self.stale = true;
+                self.hide();
                 // The first conflict tells that our view is old. More of them come from someone who writes all the time.
                 self.not_before = (self.conflicts > 0).then(|| now + self.quick_retry());
                 self.conflicts = self.conflicts.saturating_add(1);
@@ -37,6 +39,7 @@ impl Machine {
             }
             Answer::Unanswered(_) => {
                 self.unreachable_since.get_or_insert(pending.sent);
+                self.hide();
                 self.uncertain |= wrote;
                 self.not_before = Some(now + self.quick_retry());
             }
@@ -79,6 +82,10 @@ impl Machine {
                 }
                 now
             }
+            View::Hidden => {
+                self.set_guard(now);
+                now
+            }
             View::Unknown | View::Missing => now,
         };
         let expiry = since + record::duration(&lease);
@@ -88,7 +95,8 @@ impl Machine {
             Some(_) => {
                 self.lose(LossReason::Taken);
                 let over = record::holder(&lease).is_some_and(|holder| self.is_over(holder));
-                (!over).then(|| expiry.min(now + retry))
+                let look = (!over).then(|| expiry.min(now + retry));
+                look.max(self.guarded(now))
             }
             None => {
                 self.lose(LossReason::Deleted);
@@ -114,15 +122,24 @@ impl Machine {
         };
     }
 
-    /// The Lease we knew is gone, with or without a new one: whoever held it last doesn't know that yet.
-    fn set_guard(&mut self, now: Instant) {
-        if let View::Seen { lease, .. } = &self.view {
-            if self.holding == Holding::Held && self.is_ours(lease) {
-                return;
-            }
-            let longest = record::duration(lease).max(self.settings.times.duration);
-            self.guard = Some(now + longest);
+    /// Where there was no Lease, someone else may have made one, and may hold it when it is gone again.
+    fn hide(&mut self) {
+        if matches!(self.view, View::Missing) {
+            self.view = View::Hidden;
         }
+    }
+
+    /// The Lease we knew, or should have known, is gone, with or without a new one: whoever held it last doesn't know
+    /// that yet.
+    fn set_guard(&mut self, now: Instant) {
+        let own = self.settings.times.duration;
+        let longest = match &self.view {
+            View::Seen { lease, .. } if self.holding == Holding::Held && self.is_ours(lease) => return,
+            View::Seen { lease, .. } => record::duration(lease).max(own),
+            View::Hidden => own,
+            View::Unknown | View::Missing => return,
+        };
+        self.guard = Some(now + longest);
     }
 
     /// When to look next while a guard is set; at once without.

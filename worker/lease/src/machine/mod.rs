@@ -79,6 +79,8 @@ pub struct Machine {
 enum View {
     Unknown,
     Missing,
+    /// It was missing, and someone may have made one that we haven't seen.
+    Hidden,
     /// This version, first seen at `since`.
     Seen {
         lease: Box<Lease>,
@@ -157,7 +159,7 @@ impl Machine {
             term: self.term,
             seen: match &self.view {
                 View::Seen { lease, .. } => Some(SeenRecord::of(lease)),
-                View::Unknown | View::Missing => None,
+                View::Unknown | View::Missing | View::Hidden => None,
             },
             unreachable_since: self.unreachable_since,
             refused: self.refused.clone(),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::{any, get, patch, post};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::net::NAMESPACE;
+use crate::net::{NAMESPACE, PROCESS};
 use crate::rules::Rules;
 use crate::world::World;
 
@@ -72,6 +72,11 @@ impl Store {
         lease.metadata.namespace = Some(NAMESPACE.to_owned());
         lease.spec = Some(LeaseSpec::default());
         let _ = self.create(lease);
+    }
+
+    /// UID of the Lease that is there.
+    pub(crate) fn uid(&self) -> Option<&str> {
+        self.lease.as_ref()?.metadata.uid.as_deref()
     }
 
     fn create(&mut self, mut lease: Lease) -> Answer {
@@ -177,14 +182,29 @@ fn checkpoint(status: &Value) -> u64 {
 
 type Shared = State<Arc<World>>;
 
-async fn lease(State(world): Shared, method: Method, body: String) -> (StatusCode, String) {
+async fn lease(
+    State(world): Shared,
+    method: Method,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, String) {
     let sent = serde_json::from_str::<Lease>(&body).ok();
-    world.store.lock().answer(|store| match (method, sent) {
+    let writes = method != Method::GET;
+    let mut store = world.store.lock();
+    let answer = store.answer(|store| match (method, sent) {
         (Method::GET, _) => store.read(),
         (Method::POST, Some(lease)) => store.create(lease),
         (Method::PUT, Some(lease)) => store.replace(lease),
         _ => Err(INVALID),
-    })
+    });
+    // Whoever tries to write learns of the Lease, be it by no answer; who reads doesn't if the answer is lost.
+    let process = headers.get(PROCESS).filter(|_| writes);
+    let process = process.and_then(|process| process.to_str().ok());
+    if let (Some(there), Some(process)) = (store.uid(), process) {
+        let now = turmoil::sim_elapsed();
+        world.judge.lock().lives.meet(there, process, now);
+    }
+    answer
 }
 
 async fn feed(State(world): Shared) -> (StatusCode, String) {

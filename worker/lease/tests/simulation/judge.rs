@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::time::{Duration, Instant};
 
-use tidemark_lease::Hints;
+use tidemark_lease::{Hints, LeaseTimes};
 use tokio_util::sync::CancellationToken;
 
 use crate::holder::Right;
+use crate::lives::Lives;
 use crate::world::World;
 
 pub(crate) const TWO: &str = "two workers hold the Lease at once";
@@ -43,8 +44,6 @@ pub(crate) struct Subject {
     term: u64,
     /// When its term was first seen.
     acquired: Duration,
-    /// All Leases that it has seen.
-    leases: BTreeSet<String>,
 }
 
 impl Subject {
@@ -59,7 +58,6 @@ impl Subject {
             began: (host, turmoil::sim_elapsed().unwrap_or_default()),
             term: 0,
             acquired: Duration::ZERO,
-            leases: BTreeSet::new(),
         }
     }
 
@@ -77,9 +75,10 @@ pub(crate) struct Judge {
     boots: BTreeMap<&'static str, u64>,
     subjects: BTreeMap<&'static str, Subject>,
     status: (u64, u64),
+    pub(crate) lives: Lives,
     pub(crate) events: Vec<String>,
     pub(crate) terms: u64,
-    /// Overlaps that a Lease can't prevent.
+    /// Two holders where the second couldn't know of the first's Lease, which was deleted.
     pub(crate) excused: BTreeSet<String>,
 }
 
@@ -135,7 +134,8 @@ impl Judge {
     /// Looks at everything after a step of the simulation that ended at `now`.
     pub(crate) fn look(&mut self, world: &World, now: Duration, tick: Duration) -> Option<Violation> {
         self.now = now;
-        self.look_at_holders(now, tick).or_else(|| {
+        self.lives.see(world.store.lock().uid(), now);
+        self.look_at_holders(world.rules.times, now, tick).or_else(|| {
             let found = self.look_at_servers(world);
             found.map(|rule| Violation {
                 rule,
@@ -146,11 +146,13 @@ impl Judge {
     }
 
     /// Clocks of hosts differ within a step: who held during any part of it counts.
-    fn look_at_holders(&mut self, now: Duration, tick: Duration) -> Option<Violation> {
+    fn look_at_holders(&mut self, times: LeaseTimes, now: Duration, tick: Duration) -> Option<Violation> {
         let mut begun = Vec::new();
         let mut acting = Vec::new();
         for subject in self.subjects.values_mut() {
-            subject.leases.extend(subject.right.lease());
+            if let Some(lease) = subject.right.lease() {
+                self.lives.meet(&lease, &subject.identity, None);
+            }
             if subject.right.term() != subject.term {
                 subject.term = subject.right.term();
                 subject.acquired = now;
@@ -168,9 +170,12 @@ impl Judge {
             [] | [_] => None,
             [older, newer, ..] => {
                 let what = format!("{} and {}", older.identity, newer.identity);
-                // It can't know that there was another Lease before the one it found.
-                let excused = newer.leases.len() == 1 && newer.right.lease() != older.right.lease();
-                if excused {
+                let other = older
+                    .right
+                    .lease()
+                    .filter(|lease| newer.right.lease().as_ref() != Some(lease));
+                let known = |lease: &String| self.lives.knowable(lease, &newer.identity, times);
+                if other.as_ref().is_some_and(|lease| !known(lease)) {
                     self.excused.insert(what);
                     None
                 } else {

@@ -10,10 +10,12 @@ mod api;
 mod careless;
 mod holder;
 mod judge;
+mod lives;
 mod nemesis;
 mod net;
 mod rules;
 mod run;
+mod scenes;
 mod sink;
 mod worker;
 mod world;
@@ -22,10 +24,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use judge::{FELL, LATE, TWO};
-use nemesis::Nemesis;
 use rules::{Mistake, Rules};
-use run::{Counts, Outcome, Run, run};
-use world::WORKERS;
+use run::{Counts, Outcome, run};
+
+/// Plays a seed by these rules.
+type Play = fn(u64, Rules) -> Outcome;
 
 /// What is shown of a run that broke a rule.
 const LAST_EVENTS: usize = 60;
@@ -55,10 +58,10 @@ fn tell(seed: u64, outcome: &Outcome) -> String {
 }
 
 /// Runs these seeds, and demands that no rule is broken.
-fn holds(seeds: Range<u64>, rules: Rules) -> Counts {
+fn holds(play: Play, seeds: Range<u64>, rules: Rules) -> Counts {
     let mut all = Counts::default();
     for seed in seeds {
-        let outcome = run(seed, rules);
+        let outcome = play(seed, rules);
         assert!(outcome.violation.is_none(), "{}", tell(seed, &outcome));
         if number("TIDEMARK_SEED").is_some() {
             eprintln!("{}", outcome.events.join("\n"));
@@ -80,9 +83,9 @@ fn holds(seeds: Range<u64>, rules: Rules) -> Counts {
 }
 
 /// Looks for a seed that breaks this rule, and shows it; with the right rules the same seed must hold.
-fn breaks(rule: &str, within: u64, broken: Rules, right: Rules) {
+fn breaks(rule: &str, play: Play, within: u64, broken: Rules, right: Rules) {
     for seed in 0..within {
-        let outcome = run(seed, broken);
+        let outcome = play(seed, broken);
         let Some(violation) = &outcome.violation else {
             continue;
         };
@@ -91,7 +94,7 @@ fn breaks(rule: &str, within: u64, broken: Rules, right: Rules) {
             violation.rule, rule,
             "another rule was broken than the one looked for"
         );
-        holds(seed..seed + 1, right);
+        holds(play, seed..seed + 1, right);
         return;
     }
     panic!("{within} seeds didn't show that {rule}");
@@ -101,7 +104,7 @@ fn breaks(rule: &str, within: u64, broken: Rules, right: Rules) {
 fn workers_keep_the_order_over_a_network_that_fails() {
     let seeds = seeds();
     let many = seeds.end - seeds.start >= 30;
-    let counts = holds(seeds, Rules::default());
+    let counts = holds(run, seeds, Rules::default());
     // The faults bite.
     assert!(!many || (counts.terms > 100 && counts.fenced > 0 && counts.refused > 0 && counts.deleted > 10));
 }
@@ -113,28 +116,10 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(first.counts, second.counts);
 }
 
-/// How long it takes until someone holds after the holder crashed and came back.
-fn comeback(seed: u64, rules: Rules) -> (&'static str, &'static str, Duration) {
-    let mut run = Run::new(seed, rules);
-    let mut nemesis = Nemesis::new(&run.world);
-    let patience = Duration::from_secs(60);
-    let holder = |world: &world::World, now| world.judge.lock().holder(now).map(|(host, _)| host);
-    let before = run.until(patience, "nobody holds", holder).unwrap();
-    let later = run.now() + Duration::from_secs(5);
-    run.until(later * 2, "no time", |_, now| (now > later).then_some(()))
-        .unwrap();
-    nemesis.crash(&mut run.sim, before);
-    run.sim.bounce(before);
-    let begun = run.now();
-    let after = run.until(begun + patience, "nobody holds", holder).unwrap();
-    assert!(WORKERS.contains(&after));
-    (before, after, run.now() - begun)
-}
-
 #[test]
 fn a_worker_that_comes_back_takes_its_lease_at_once() {
     for seed in 0..5 {
-        let (before, after, took) = comeback(seed, Rules::default());
+        let (before, after, took) = scenes::comeback(seed, Rules::default()).unwrap();
         assert!(
             before == after && took < Duration::from_secs(1),
             "seed {seed}: {after} after {took:?}"
@@ -143,7 +128,7 @@ fn a_worker_that_comes_back_takes_its_lease_at_once() {
             lineage: false,
             ..Rules::default()
         };
-        let (_, _, took) = comeback(seed, forgetful);
+        let (_, _, took) = scenes::comeback(seed, forgetful).unwrap();
         assert!(
             took > Duration::from_secs(10),
             "seed {seed}: {took:?} without lineage"
@@ -161,7 +146,7 @@ fn authority_that_counts_from_the_answer_lets_two_hold() {
         mistake: Some(Mistake::CountsFromAnswer),
         ..right
     };
-    breaks(TWO, 100, broken, right);
+    breaks(TWO, scenes::slow_then_cut, 20, broken, right);
 }
 
 #[test]
@@ -170,7 +155,7 @@ fn leases_judged_by_wall_clocks_let_two_hold() {
         mistake: Some(Mistake::TrustsWallClocks),
         ..Rules::default()
     };
-    breaks(TWO, 10, broken, Rules::default());
+    breaks(TWO, run, 10, broken, Rules::default());
 }
 
 #[test]
@@ -179,7 +164,7 @@ fn a_deleted_lease_that_is_claimed_at_once_lets_two_hold() {
         mistake: Some(Mistake::ForgetsDeletedLease),
         ..Rules::default()
     };
-    breaks(TWO, 50, broken, Rules::default());
+    breaks(TWO, run, 50, broken, Rules::default());
 }
 
 #[test]
@@ -188,7 +173,7 @@ fn a_sink_without_a_fence_takes_late_rows() {
         fence: false,
         ..Rules::default()
     };
-    breaks(LATE, 30, broken, Rules::default());
+    breaks(LATE, run, 30, broken, Rules::default());
 }
 
 #[test]
@@ -197,5 +182,5 @@ fn a_status_that_may_fall_falls() {
         rising_status: false,
         ..Rules::default()
     };
-    breaks(FELL, 30, broken, Rules::default());
+    breaks(FELL, run, 30, broken, Rules::default());
 }

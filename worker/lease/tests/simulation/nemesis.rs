@@ -17,8 +17,10 @@ const FAULTS: usize = 4;
 
 /// What is broken now.
 enum Fault {
-    /// A link between two hosts.
+    /// A link between two hosts that loses or holds what is sent.
     Link(&'static str, &'static str),
+    /// A link that takes long; may get worse.
+    Slow(&'static str, &'static str),
     /// A host that has crashed.
     Down(&'static str),
     /// The Lease is deleted, and the operator has not seen that yet.
@@ -50,7 +52,10 @@ impl Nemesis {
         for at in (0..self.faults.len()).rev() {
             if self.faults[at].0 <= now {
                 let (_, fault) = self.faults.swap_remove(at);
-                self.mend(sim, fault);
+                match fault {
+                    Fault::Slow(a, b) if self.rng.random_bool(0.5) => self.cut(sim, now, a, b),
+                    fault => self.mend(sim, fault),
+                }
             }
         }
         if now >= self.next && self.faults.len() < FAULTS {
@@ -81,7 +86,7 @@ impl Nemesis {
 
     fn mend(&mut self, sim: &mut Sim<'_>, fault: Fault) {
         match fault {
-            Fault::Link(a, b) => {
+            Fault::Link(a, b) | Fault::Slow(a, b) => {
                 sim.release(a, b);
                 sim.set_link_max_message_latency(a, b, LATENCY);
                 self.note(&format!("{a}-{b} is well"));
@@ -96,7 +101,8 @@ impl Nemesis {
 
     fn break_something(&mut self, sim: &mut Sim<'_>, now: Duration) {
         match self.rng.random_range(0..100) {
-            0..55 => self.break_link(sim, now),
+            0..47 => self.break_link(sim, now),
+            47..55 => self.pause_worker(sim, now),
             55..75 => self.break_worker(sim, now),
             75..80 => self.take_down(sim, now, API),
             80..85 => self.take_down(sim, now, SINK),
@@ -108,12 +114,21 @@ impl Nemesis {
     fn break_link(&mut self, sim: &mut Sim<'_>, now: Duration) {
         let host = self.victim(now);
         let server = if self.rng.random_bool(0.8) { API } else { SINK };
-        let busy =
-            |(_, fault): &(Duration, Fault)| matches!(fault, Fault::Link(a, b) if (*a, *b) == (host, server));
-        if self.faults.iter().any(busy) {
+        if self.is_busy(host, server) {
             return;
         }
-        let how = match self.rng.random_range(0..6) {
+        if self.rng.random_bool(0.6) {
+            self.cut(sim, now, host, server);
+        } else {
+            sim.set_link_max_message_latency(host, server, self.millis(500, 6_000));
+            self.note(&format!("{host}-{server} is slow"));
+            let until = now + self.millis(500, 15_000);
+            self.faults.push((until, Fault::Slow(host, server)));
+        }
+    }
+
+    fn cut(&mut self, sim: &mut Sim<'_>, now: Duration, host: &'static str, server: &'static str) {
+        let how = match self.rng.random_range(0..4) {
             0 => {
                 sim.partition(host, server);
                 "cut"
@@ -126,19 +141,28 @@ impl Nemesis {
                 sim.partition_oneway(server, host);
                 "cut from the server"
             }
-            3 => {
+            _ => {
                 sim.hold(host, server);
                 "held"
-            }
-            _ => {
-                let slow = self.millis(500, 6_000);
-                sim.set_link_max_message_latency(host, server, slow);
-                "slow"
             }
         };
         self.note(&format!("{host}-{server} is {how}"));
         let until = now + self.millis(500, 30_000);
         self.faults.push((until, Fault::Link(host, server)));
+    }
+
+    /// As the world sees a process that sleeps for a while: what it sent before comes late, as does all that it is told.
+    fn pause_worker(&mut self, sim: &mut Sim<'_>, now: Duration) {
+        let host = self.victim(now);
+        if [API, SINK].iter().any(|server| self.is_busy(host, server)) {
+            return;
+        }
+        let until = now + self.millis(500, 40_000);
+        for server in [API, SINK] {
+            sim.hold(host, server);
+            self.faults.push((until, Fault::Link(host, server)));
+        }
+        self.note(&format!("{host} is paused"));
     }
 
     fn break_worker(&mut self, sim: &mut Sim<'_>, now: Duration) {
@@ -189,6 +213,13 @@ impl Nemesis {
         let any = WORKERS.choose(&mut self.rng).copied().unwrap_or("w0");
         let aimed = self.rng.random_bool(0.5);
         holder.filter(|_| aimed).unwrap_or(any)
+    }
+
+    fn is_busy(&self, host: &str, server: &str) -> bool {
+        self.faults.iter().any(|(_, fault)| match fault {
+            Fault::Link(a, b) | Fault::Slow(a, b) => (*a, *b) == (host, server),
+            Fault::Down(_) | Fault::NoLease => false,
+        })
     }
 
     fn is_down(&self, host: &str) -> bool {

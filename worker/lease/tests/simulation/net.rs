@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Uri;
+use axum::http::{HeaderName, HeaderValue, Uri};
 use axum::serve::Listener;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -15,9 +15,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::{ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tower::util::MapResponseLayer;
 use turmoil::net::{TcpListener, TcpStream};
 
 pub(crate) const NAMESPACE: &str = "shop";
+
+/// Header: the identity of the process that asks.
+pub(crate) const PROCESS: &str = "x-process";
 
 const PORT: u16 = 80;
 
@@ -28,18 +32,33 @@ pub(crate) async fn serve(routes: Router) -> turmoil::Result {
     Ok(())
 }
 
-/// A real client with a pool of connections, to this host.
-pub(crate) fn client(host: &'static str) -> Result<Client, Box<dyn std::error::Error>> {
-    let connector = tower::service_fn(move |_: Uri| async move {
-        let stream = TcpStream::connect((host, PORT)).await?;
-        Ok::<_, io::Error>(TokioIo::new(Wire(stream)))
+/// A real client with a pool of connections, to this host; the process is told with each request. `answered` is called
+/// with each answer.
+pub(crate) fn client(
+    host: &'static str,
+    process: &str,
+    answered: impl Fn() + Clone + Send + 'static,
+) -> Result<Client, Box<dyn std::error::Error>> {
+    let connector = tower::service_fn(move |_: Uri| {
+        Box::pin(async move {
+            let stream = TcpStream::connect((host, PORT)).await?;
+            Ok::<_, io::Error>(TokioIo::new(Wire(stream)))
+        })
     });
     let http = legacy::Client::builder(TokioExecutor::new())
         .pool_idle_timeout(None)
         .build(connector);
-    let config = Config::new(format!("http://{host}").parse()?);
+    let mut config = Config::new(format!("http://{host}").parse()?);
+    let name = HeaderName::from_static(PROCESS);
+    config.headers.push((name, HeaderValue::from_str(process)?));
+    let hear = MapResponseLayer::new(move |answer| {
+        answered();
+        answer
+    });
     Ok(ClientBuilder::new(http, NAMESPACE)
+        .with_layer(&hear)
         .with_layer(&config.base_uri_layer())
+        .with_layer(&config.extra_headers_layer()?)
         .build())
 }
 

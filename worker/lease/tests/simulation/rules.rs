@@ -42,9 +42,9 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// A duration that leaves little room beyond the deadline.
+    /// A deadline that leaves little room before the duration.
     pub(crate) fn tight() -> LeaseTimes {
-        let [duration, deadline, retry] = [15, 14, 2].map(Duration::from_secs);
+        let [duration, deadline, retry] = [15_000, 14_900, 2_000].map(Duration::from_millis);
         LeaseTimes::new(duration, deadline, retry).unwrap_or_default()
     }
 }

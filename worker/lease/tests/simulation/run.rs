@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use turmoil::{Builder, Sim};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Builder;
+use turmoil::Sim;
 
 use crate::judge::{IDLE, STUCK, Violation};
 use crate::nemesis::{LATENCY, Nemesis};
@@ -36,21 +38,39 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     pub(crate) conflicts: u64,
     pub(crate) deleted: u64,
-    /// Two holders, of whom the second couldn't know that there was a Lease before.
+    /// Two holders, of whom the second couldn't know of the first's Lease, which was deleted.
     pub(crate) excused: u64,
     /// From the end of the faults until someone held, at worst.
     pub(crate) idle: Duration,
+}
+
+/// Tokio numbers the tasks of the whole process, and the order in which a crashed host's tasks are dropped depends on the
+/// numbers: what runs later must begin at the like of them, and alone.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// More than the lists among which tokio divides tasks, and a multiple of how many there are.
+const NUMBERS: u64 = 256;
+
+/// Spawns nothing until the number of the next task is a multiple.
+fn align() -> Option<()> {
+    let runtime = Builder::new_current_thread().build().ok()?;
+    let number = || runtime.spawn(async {}).id().to_string().parse::<u64>().ok();
+    while number()? % NUMBERS != NUMBERS - 1 {}
+    Some(())
 }
 
 /// A simulation under way.
 pub(crate) struct Run<'a> {
     pub(crate) sim: Sim<'a>,
     pub(crate) world: Arc<World>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Run<'_> {
     pub(crate) fn new(seed: u64, rules: Rules) -> Self {
-        let mut sim = Builder::new()
+        let alone = ALONE.lock();
+        align();
+        let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
             .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
             .tick_duration(TICK)
@@ -68,7 +88,11 @@ impl Run<'_> {
             let shared = Arc::clone(&world);
             sim.host(host, move || worker::live(host, Arc::clone(&shared)));
         }
-        Self { sim, world }
+        Self {
+            sim,
+            world,
+            _alone: alone,
+        }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -115,6 +139,37 @@ impl Run<'_> {
         }
     }
 
+    /// Lets so much time pass.
+    pub(crate) fn pass(&mut self, time: Duration) -> Result<(), Violation> {
+        let end = self.now() + time;
+        while self.now() < end {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// What it came to.
+    pub(crate) fn end(self, violation: Option<Violation>, deleted: u64, idle: Duration) -> Outcome {
+        let world = Arc::clone(&self.world);
+        // The hosts end before the judge is asked.
+        drop(self);
+        let (mut judge, store, sink) = (world.judge.lock(), world.store.lock(), world.sink.lock());
+        Outcome {
+            violation,
+            events: std::mem::take(&mut judge.events),
+            counts: Counts {
+                terms: judge.terms,
+                rows: sink.rows,
+                fenced: sink.refused,
+                refused: store.refused,
+                conflicts: store.conflicts,
+                deleted,
+                excused: u64::try_from(judge.excused.len()).unwrap_or(u64::MAX),
+                idle,
+            },
+        }
+    }
+
     /// Without faults someone holds within two durations, by a renewal after they ended, and things go on.
     fn recover(&mut self) -> Result<Duration, Violation> {
         let times = self.world.rules.times;
@@ -144,24 +199,7 @@ pub(crate) fn run(seed: u64, rules: Rules) -> Outcome {
     let mut nemesis = Nemesis::new(&run.world);
     let mut idle = Duration::ZERO;
     let violation = suffer(&mut run, &mut nemesis, &mut idle).err();
-    let world = Arc::clone(&run.world);
-    // The hosts end before the judge is asked.
-    drop(run);
-    let (mut judge, store, sink) = (world.judge.lock(), world.store.lock(), world.sink.lock());
-    Outcome {
-        violation,
-        events: std::mem::take(&mut judge.events),
-        counts: Counts {
-            terms: judge.terms,
-            rows: sink.rows,
-            fenced: sink.refused,
-            refused: store.refused,
-            conflicts: store.conflicts,
-            deleted: nemesis.deleted,
-            excused: u64::try_from(judge.excused.len()).unwrap_or(u64::MAX),
-            idle,
-        },
-    }
+    run.end(violation, nemesis.deleted, idle)
 }
 
 fn suffer(run: &mut Run<'_>, nemesis: &mut Nemesis, idle: &mut Duration) -> Result<(), Violation> {

@@ -44,7 +44,10 @@ pub(crate) async fn live(host: &'static str, world: Arc<World>) -> turmoil::Resu
         let identity = format!("{host}-uid.{boot}");
         let (stop, give_back) = (CancellationToken::new(), CancellationToken::new());
         let settings = settings(host, &identity, &world);
-        let holder = Holder::start(world.rules, client(API)?, settings, give_back.clone());
+        let (judge, process) = (Arc::clone(&world), identity.clone());
+        let heard = move || judge.judge.lock().lives.hear(&process, turmoil::sim_elapsed());
+        let client = client(API, &identity, heard)?;
+        let holder = Holder::start(world.rules, client, settings, give_back.clone());
         let subject = Subject::new(identity.clone(), holder.right(), holder.hints(), stop.clone());
         world.judge.lock().register(host, subject);
         let mut owner = Owner::new(identity, &world)?;
@@ -85,13 +88,17 @@ impl Owner {
         let mut hasher = DefaultHasher::new();
         (world.seed, &identity).hash(&mut hasher);
         let kind = GroupVersionKind::gvk("tidemark.io", "v1alpha1", "Changefeed");
-        let feeds = Api::namespaced_with(client(API)?, NAMESPACE, &ApiResource::from_gvk(&kind));
+        let feeds = Api::namespaced_with(
+            client(API, &identity, || ())?,
+            NAMESPACE,
+            &ApiResource::from_gvk(&kind),
+        );
         Ok(Self {
+            sink: client(SINK, &identity, || ())?,
             identity,
             world: Arc::clone(world),
             rng: SmallRng::seed_from_u64(hasher.finish()),
             feeds,
-            sink: client(SINK)?,
         })
     }
 

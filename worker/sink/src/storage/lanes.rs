@@ -192,50 +192,54 @@ impl Lanes {
     /// Looks up where the folder's next file goes, as soon as its first row is there: a writer that is replaced while it
     /// stands still then finds its place taken, and never adds to what its successor has written.
     fn find_place(self: &Arc<Self>, folder: &Path) -> Next {
-        let (found, place) = oneshot::channel();
         let (lanes, folder) = (Arc::clone(self), folder.clone());
         self.spawn(async move {
             let Ok(_permit) = lanes.uploads.acquire().await else {
-                return Ok(());
+                return Ok(None);
             };
             let place = lanes.places.find(&folder).await?;
             lanes.pulse.check()?;
-            // Nobody may be waiting.
-            let _ = found.send(place);
-            Ok(())
-        });
-        place.shared()
+            Ok(Some(place))
+        })
     }
 
     fn cut(self: &Arc<Self>, folder: &Path, lane: &mut Lane) {
         let Some(file) = lane.file.take() else { return };
-        let (durable, next) = oneshot::channel();
-        let before = std::mem::replace(&mut lane.next, next.shared());
         lane.cut_at = Some(Instant::now());
+        let before = lane.next.clone();
         let (lanes, folder) = (Arc::clone(self), folder.clone());
-        self.spawn(async move {
-            // Without its place the file before it never became durable, and the sink has failed.
-            let Ok(place) = before.await else { return Ok(()) };
+        lane.next = self.spawn(async move {
+            // Without it the file before never became durable, and the sink has failed.
+            let Ok(place) = before.await else { return Ok(None) };
             let Ok(_permit) = lanes.uploads.acquire().await else {
-                return Ok(());
+                return Ok(None);
             };
             lanes.pulse.check()?;
             let next = lanes.places.fill(&folder, place, &file.payload()).await?;
             file.durable();
-            let _ = durable.send(next);
-            Ok(())
+            Ok(Some(next))
         });
     }
 
-    /// Runs a part of the work until the sink stops; its failure is the sink's.
-    fn spawn(self: &Arc<Self>, work: impl Future<Output = Result<(), SinkError>> + Send + 'static) {
-        let lanes = Arc::clone(self);
-        let stop = self.stop.clone();
+    /// Runs what gives the next place, until the sink stops; a failure is the sink's.
+    fn spawn(
+        self: &Arc<Self>,
+        work: impl Future<Output = Result<Option<Place>, SinkError>> + Send + 'static,
+    ) -> Next {
+        let (found, next) = oneshot::channel();
+        let (lanes, stop) = (Arc::clone(self), self.stop.clone());
         tokio::spawn(stop.run_until_cancelled_owned(async move {
-            if let Err(error) = work.await {
-                lanes.fail(&error);
+            match work.await {
+                Ok(Some(place)) => {
+                    // Nobody may be waiting.
+                    let _ = found.send(place);
+                }
+                Ok(None) => {}
+                // Before `found` goes, and those who wait ask why.
+                Err(error) => lanes.fail(&error),
             }
         }));
+        next.shared()
     }
 }
 

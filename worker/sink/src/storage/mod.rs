@@ -13,7 +13,7 @@
 //!
 //! `metadata` is written at most every two seconds: every change at or below its ts is in a file that an index names. It
 //! never goes back. Where several workers share a feed it also holds the owner's epoch, and is written only where it is still
-//! as this owner left it: see [`checkpoint`].
+//! as this owner left it.
 //!
 //! A folder has one writer at a time. One that was replaced and doesn't know it, because it stood still, finds the place of its
 //! next file taken and fails: it finds that place when its folder's first row comes, while it still may write, and not when the

@@ -1,6 +1,6 @@
 //! A worker that stood still while its tables were given to another.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn write(sink: &StorageSink, table: &Arc<Table>, acks: &Acks, rows: std::o
 }
 
 /// All rows that count in the order of the files.
-fn read(folder: &PathBuf) -> Vec<String> {
+fn read(folder: &Path) -> Vec<String> {
     let found = files(folder);
     let last = found["meta/CDC.index"].trim_end().to_owned();
     let data = found.iter().filter(|(name, _)| name.starts_with("CDC"));

@@ -203,7 +203,7 @@ impl Session<'_> {
     fn fail(&self, error: FeedError, positions: &BTreeMap<SpanKey, Ts>) -> Result<(), End> {
         let failed = Failed {
             message: error.to_string(),
-            transient: error.is_transient(),
+            transient: error.may_pass(),
             positions: positions.iter().map(|(key, at)| position(key, *at)).collect(),
         };
         self.send(from_member::Message::Failed(failed))?;

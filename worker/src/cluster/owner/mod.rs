@@ -98,7 +98,7 @@ async fn attempt(
 
 /// Says in the status why the feed can't go on.
 async fn tell(resource: &FeedResource, teller: &Teller, error: &FeedError) {
-    let phase = if error.is_transient() {
+    let phase = if error.may_pass() {
         StreamPhase::Retrying
     } else {
         StreamPhase::Halted

@@ -58,7 +58,7 @@ pub(super) async fn open(
     right: &Right,
     teller: &mut Option<Teller>,
 ) -> Result<Opened, FeedError> {
-    let (feed, epoch) = resource.raise_epoch(&shared.me.pod).await?;
+    let (feed, mut epoch) = resource.raise_epoch(&shared.me.pod, 0).await?;
     tracing::info!(epoch, "Owns the feed");
     let teller = teller.insert(Teller {
         epoch,
@@ -75,6 +75,13 @@ pub(super) async fn open(
     let start = start::decide(&spec.start, saved, source::clock(&pd).await?)?;
     let initial = Initial::read(spec, &pd, start).await?;
     let sink = shared.parts.sink(epoch, start).await?;
+    // After a restored backup the destination may know a higher one than the status.
+    if let Some(found) = sink.fence().await?
+        && found >= epoch
+    {
+        (_, epoch) = resource.raise_epoch(&shared.me.pod, found).await?;
+        teller.epoch = epoch;
+    }
     sink.take_over(epoch).await?;
     announce(&sink, &initial.tables, start).await?;
     source::protect(&pd, &shared.me.service(), spec.limits.gc_ttl.0, start.prev()).await?;

@@ -54,12 +54,13 @@ impl FeedResource {
         }
     }
 
-    /// Raises the epoch by one, by compare-and-swap: of two who raise it from the same number one fails.
-    pub(crate) async fn raise_epoch(&self, pod: &str) -> Result<(Changefeed, u64), FeedError> {
+    /// Raises the epoch above what it is and above `found`, by compare-and-swap: of two who raise it from the same number one
+    /// fails.
+    pub(crate) async fn raise_epoch(&self, pod: &str, found: u64) -> Result<(Changefeed, u64), FeedError> {
         loop {
             let feed = self.get().await?;
             let before = feed.status.as_ref().and_then(|status| status.epoch).unwrap_or(0);
-            let epoch = before + 1;
+            let epoch = before.max(found.cast_signed()) + 1;
             let patch = json!({
                 "metadata": {"resourceVersion": feed.metadata.resource_version},
                 "status": {"epoch": epoch, "owner": pod},

@@ -114,6 +114,63 @@ fn the_successor_of_a_deleted_lease_waits_for_its_last_holder() {
     assert_eq!(now, gone.unwrap() + 15 * SECOND);
 }
 
+/// Someone else may have made one meanwhile, and hold it: what we see next, or see no more, needn't be that one.
+#[test]
+fn a_lease_that_may_have_been_made_unseen_is_waited_for_like_one_that_was_seen() {
+    let start = Instant::now();
+    let lost = || Answer::Unanswered("timeout".to_owned());
+    for hidden in [Answer::Conflict, lost()] {
+        for found in [Answer::Missing, Answer::Lease(Box::new(lease("", 7)))] {
+            let mut machine = contender("b", true);
+            next(&mut machine, start);
+            machine.answer(start, Answer::Missing);
+            assert!(matches!(next(&mut machine, start), Action::Create(_)));
+            machine.answer(start, hidden.clone());
+            let mut now = start;
+            let mut seen = None;
+            loop {
+                match next(&mut machine, now) {
+                    Action::Wait(wait) => now += wait,
+                    Action::Read => {
+                        seen.get_or_insert(now);
+                        machine.answer(now, found.clone());
+                    }
+                    _ => break,
+                }
+            }
+            assert_eq!(now, seen.unwrap() + 15 * SECOND, "{hidden:?}, then {found:?}");
+        }
+    }
+}
+
+/// The holder of the new Lease has ended, but that of the deleted one may act still.
+#[test]
+fn the_successor_of_an_ended_holder_waits_for_that_of_a_lease_deleted_before() {
+    let start = Instant::now();
+    let mut machine = contender("b", false);
+    next(&mut machine, start);
+    machine.answer(start, Answer::Lease(Box::new(lease("a", 1))));
+    let mut anew = lease("c", 2);
+    anew.metadata.uid = Some("second".to_owned());
+    let seen = start + 3 * SECOND;
+    assert_eq!(next(&mut machine, seen), Action::Read);
+    machine.answer(seen, Answer::Lease(Box::new(anew.clone())));
+    machine.holder_ended("c");
+    let (mut now, mut looks) = (seen, 0);
+    loop {
+        match next(&mut machine, now) {
+            Action::Wait(wait) => now += wait,
+            Action::Read => {
+                looks += 1;
+                machine.answer(now, Answer::Lease(Box::new(anew.clone())));
+            }
+            _ => break,
+        }
+    }
+    assert_eq!(now, seen + 15 * SECOND);
+    assert!(looks < 12, "{looks} looks");
+}
+
 #[test]
 fn a_refusal_is_an_answer_and_waits_a_whole_retry() {
     let start = Instant::now();
