@@ -33,6 +33,17 @@ fn a_good_feed_is_read_with_defaults() {
 }
 
 #[test]
+fn what_a_newer_operator_or_server_adds_is_passed_over() {
+    let newer = GOOD.replace("tables:", "newField: {a: 1}\n  tables:");
+    assert!(Changefeed::from_yaml(&newer).is_err(), "a person's mistake");
+    let feed = Changefeed::from_operators_yaml(&newer).unwrap();
+    let mut object = serde_json::to_value(&feed).unwrap();
+    object["spec"]["sink"]["kafka"]["newField"] = serde_json::json!(true);
+    let read: Changefeed = serde_json::from_value(object).unwrap();
+    assert_eq!(read.spec, feed.spec);
+}
+
+#[test]
 fn each_mistake_gets_one_line_that_names_the_field() {
     let kafka = r#"kafka: {brokers: ["kafka:9092"], topic: "{schema}.{table}"}"#;
     let cases = [
