@@ -26,14 +26,16 @@ pub enum Command {
     Run(RunArgs),
     /// Print the CustomResourceDefinition.
     Crd,
+    /// Look at an installation: a line for each thing that has to hold, and exit code 1 if something is wrong.
+    Check(CheckArgs),
 }
 
 /// Settings of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Namespaces to serve, separated by commas [default: all].
-    #[arg(long, value_delimiter = ',', env = "TIDEMARK_NAMESPACES")]
-    pub namespace: Vec<String>,
+    /// What is served.
+    #[command(flatten)]
+    pub serves: ServesArgs,
     /// The image of workers whose feed names none.
     #[arg(long, env = "TIDEMARK_IMAGE")]
     pub image: String,
@@ -46,7 +48,26 @@ pub struct RunArgs {
     pub own_namespace: Option<String>,
 }
 
-impl RunArgs {
+/// Settings of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// What the operator serves.
+    #[command(flatten)]
+    pub serves: ServesArgs,
+    /// The operator's own namespace, where its Lease is [default: that of the kubeconfig or service account].
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub own_namespace: Option<String>,
+}
+
+/// Which feeds an operator serves.
+#[derive(Debug, Args)]
+pub struct ServesArgs {
+    /// Namespaces to serve, separated by commas [default: all].
+    #[arg(long, value_delimiter = ',', env = "TIDEMARK_NAMESPACES")]
+    pub namespace: Vec<String>,
+}
+
+impl ServesArgs {
     /// The namespaces to serve.
     pub fn scope(&self) -> Scope {
         let mut names: Vec<String> = self.namespace.iter().map(|name| name.trim().to_owned()).collect();
@@ -68,8 +89,8 @@ mod tests {
     fn scope(args: &[&str]) -> Scope {
         let all = ["tidemark-operator", "run", "--image", "i"].iter().chain(args);
         match Cli::try_parse_from(all).unwrap().command {
-            Command::Run(args) => args.scope(),
-            Command::Crd => panic!("run"),
+            Command::Run(args) => args.serves.scope(),
+            Command::Check(_) | Command::Crd => panic!("run"),
         }
     }
 

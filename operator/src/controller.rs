@@ -35,7 +35,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn parts(&self) -> Vec<Option<&str>> {
+    /// Each by itself; `None` is all in one.
+    pub(crate) fn parts(&self) -> Vec<Option<&str>> {
         match self {
             Self::All => vec![None],
             Self::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),

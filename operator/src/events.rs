@@ -22,6 +22,8 @@ pub enum EventReason {
     Stopped,
     /// A server can't be reached for longer than 30 s.
     Retrying,
+    /// Workers can't start or keep ending, and none streams.
+    WorkersFailing,
     /// A person has to mend something.
     Stalled(StallReason),
     /// What was wrong is mended.
@@ -38,7 +40,13 @@ pub enum EventReason {
 
 impl EventReason {
     /// Reasons of the condition `Ready` that are told.
-    const OF_READY: [Self; 4] = [Self::Replicating, Self::Paused, Self::Stopped, Self::Retrying];
+    const OF_READY: [Self; 5] = [
+        Self::Replicating,
+        Self::Paused,
+        Self::Stopped,
+        Self::Retrying,
+        Self::WorkersFailing,
+    ];
 
     fn named(name: &str) -> Option<Self> {
         let stall = StallReason::named(name).map(Self::Stalled);
@@ -108,7 +116,7 @@ pub fn changes(old: &[Condition], new: &[Condition]) -> Vec<Happening> {
             .is_some_and(|before| (before.status, before.reason) == (now.status.clone(), now.reason.clone()));
         // Trouble that a person has to mend was told above.
         let told = find(new, "Stalled").is_some_and(|stalled| stalled.reason == now.reason);
-        let counts = now.status == "True" || now.reason == "Retrying";
+        let counts = now.status == "True" || matches!(now.reason.as_str(), "Retrying" | "WorkersFailing");
         let brief = now.status == "True" && now.reason == "Retrying";
         if !same && !told && counts && !brief {
             add(EventReason::named(&now.reason), &now.message);
@@ -182,6 +190,15 @@ mod tests {
             told(&bad("a"), &good),
             [EventReason::Mended, EventReason::Replicating]
         );
+    }
+
+    #[test]
+    fn workers_that_fail_are_told_once_whatever_becomes_of_the_words() {
+        let starting = [condition("Ready", "False", "Starting", "")];
+        let failing = |words: &str| [condition("Ready", "False", "WorkersFailing", words)];
+        assert_eq!(told(&starting, &failing("a")), [EventReason::WorkersFailing]);
+        assert_eq!(told(&failing("a"), &failing("b")), []);
+        assert!(EventReason::WorkersFailing.is_warning());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::plan::MANAGER;
 use crate::{Context, Error};
 
 /// The Lease's name.
-const LEASE: &str = "tidemark-operator";
+pub(crate) const LEASE: &str = "tidemark-operator";
 /// Passes that have begun get so long to end before the Lease is given back.
 const GRACE: Duration = Duration::from_secs(20);
 

@@ -5,6 +5,7 @@
 
 mod apply;
 mod backoff;
+pub mod check;
 pub mod cli;
 mod conditions;
 mod context;
@@ -26,6 +27,7 @@ mod reconcile;
 mod rollout;
 pub mod run;
 mod secrets;
+mod trouble;
 
 pub use context::Context;
 pub use error::Error;

@@ -1,11 +1,11 @@
-//! `tidemark-operator`: serves Changefeeds, or prints their definition.
+//! `tidemark-operator`: serves Changefeeds, prints their definition, or looks whether an installation is whole.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidemark_operator::cli::{Cli, Command};
-use tidemark_operator::run;
+use tidemark_operator::cli::{CheckArgs, Cli, Command};
+use tidemark_operator::{check, run};
 
 /// Exit code for settings that can't work; 1 is for a run that failed.
 const BAD_INPUT: u8 = 2;
@@ -20,11 +20,13 @@ async fn main() -> ExitCode {
     // Both providers of rustls can be compiled in by dependencies; the choice has to be explicit.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match cli.command {
-        Command::Crd => print_crd(),
-        Command::Run(args) => run::run(&args).await,
+        Command::Crd => print_crd().map(|()| true),
+        Command::Run(args) => run::run(&args).await.map(|()| true),
+        Command::Check(args) => print_findings(&args).await,
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -36,4 +38,11 @@ fn print_crd() -> anyhow::Result<()> {
     let crd = tidemark_crds::crd_yaml()?;
     std::io::stdout().write_all(crd.as_bytes())?;
     Ok(())
+}
+
+/// Gives whether nothing is wrong.
+async fn print_findings(args: &CheckArgs) -> anyhow::Result<bool> {
+    let findings = check::check(args).await?;
+    write!(std::io::stdout(), "{findings}")?;
+    Ok(findings.all_hold())
 }

@@ -72,7 +72,8 @@ pub(crate) fn stuck(
         .collect()
 }
 
-fn belongs_to(pod: &Pod, set: &StatefulSet) -> bool {
+/// Whether a pod is the set's.
+pub(crate) fn belongs_to(pod: &Pod, set: &StatefulSet) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     owners
         .into_iter()
@@ -80,7 +81,7 @@ fn belongs_to(pod: &Pod, set: &StatefulSet) -> bool {
 }
 
 /// Since when a pod isn't ready; `None` if it is.
-fn unready_since(pod: &Pod) -> Option<Timestamp> {
+pub(crate) fn unready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let ready = conditions
         .into_iter()
@@ -93,7 +94,8 @@ fn unready_since(pod: &Pod) -> Option<Timestamp> {
     }
 }
 
-fn passed(since: Timestamp, now: Timestamp) -> Duration {
+/// How long ago; nothing for what is to come.
+pub(crate) fn passed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 

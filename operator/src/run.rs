@@ -35,7 +35,7 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
             .own_namespace
             .clone()
             .unwrap_or_else(|| client.default_namespace().to_owned()),
-        scope: args.scope(),
+        scope: args.serves.scope(),
         image: args.image.clone(),
     };
     tracing::info!(admin = %bound, scope = ?duty.scope, image = duty.image, "the operator starts");

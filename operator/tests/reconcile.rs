@@ -42,6 +42,7 @@ async fn the_operator_serves_feeds() -> Result<()> {
         trouble::objects_of_others_are_never_adopted,
         trouble::two_feeds_never_share_a_prefix,
         trouble::a_broken_pod_never_holds_up_its_own_mend,
+        trouble::workers_that_fail_are_told_with_their_last_words,
     );
     all!(
         deletion::pausing_keeps_history_and_deleting_releases_it,

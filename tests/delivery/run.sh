@@ -46,8 +46,8 @@ refused() { # what the message has to hold, then the command
     grep -qF -- "$expected" <<<"$output" || { echo "expected \"$expected\" in: $output"; return 1; }
 }
 
-lacks() { # file pattern
-    if grep -e "$2" "$1"; then
+lacks() { # file or folder, pattern
+    if grep -re "$2" "$1"; then
         echo "it holds $2"
         return 1
     fi
@@ -108,6 +108,19 @@ namespaces_take_no_cluster_role() {
     [ "$(jq -c '[.[] | select(.kind == "Role") | .metadata.namespace] | sort' "$work/n.json")" = '["billing","shop","tidemark-system"]' ]
     grep -q -- '--namespace=shop,billing' "$work/n.yaml"
 }
+test_is_a_hook_with_the_operators_account() {
+    render -f $chart/ci/namespaces.yaml --set networkPolicy.enabled=true >"$work/t.yaml"
+    objects "$work/t.yaml" >"$work/t.json"
+    jq -e '(map(select(.kind == "Pod"))) as [$test] | (map(select(.kind == "Deployment"))[0].spec) as $run
+        | ($test.metadata.annotations["helm.sh/hook"] == "test")
+        and ($test.spec.serviceAccountName == $run.template.spec.serviceAccountName)
+        and ($test.spec.containers[0] | .image == $run.template.spec.containers[0].image
+            and .args == ["check", "--namespace=shop,billing", "--own-namespace=tidemark-system"])
+        and ($test.metadata.labels as $labels | $run.selector.matchLabels | to_entries | all($labels[.key] == .value) | not)' "$work/t.json"
+    render --skip-tests >"$work/t.yaml"
+    lacks "$work/t.yaml" "helm.sh/hook"
+    lacks deploy/kustomize "helm.sh/hook"
+}
 monitoring_waits_for_its_api() {
     # shellcheck disable=SC2086
     helm template tidemark $chart $everything >"$work/m.yaml"
@@ -160,6 +173,7 @@ check "values that the schema has to refuse" schema_refuses
 check "the schema knows each value" schema_is_complete
 check "the chart's CRD is the generated one, kept unless told otherwise" crd_is_the_generated_one
 check "with watch.namespaces only Roles are made" namespaces_take_no_cluster_role
+check "helm test runs a pod of its own with the operator's account" test_is_a_hook_with_the_operators_account
 check "monitoring objects wait for their API" monitoring_waits_for_its_api
 check "the dashboard is JSON" dashboard_is_json
 check "each alert has a runbook, and each runbook an alert" alerts_have_runbooks
@@ -178,7 +192,7 @@ kustomize_is_the_chart() {
         .spec.template.metadata.labels?["helm.sh/chart", "app.kubernetes.io/managed-by"], .metadata.annotations["helm.sh/resource-policy"]?)
         | if .metadata.annotations == {} then del(.metadata.annotations) else . end)
         | sort_by(.kind, .metadata.namespace, .metadata.name)'
-    render >"$work/c.yaml"
+    render --skip-tests >"$work/c.yaml"
     kubectl kustomize deploy/kustomize/base >"$work/k.yaml"
     objects "$work/c.yaml" | jq -S "$same" >"$work/chart.json"
     objects "$work/k.yaml" | jq -S "$same" >"$work/base.json"
@@ -264,9 +278,9 @@ documents_taken() { # the Changefeeds that the documents show
     [ $count -ge 2 ]
 }
 pod_is_restricted() {
-    local overlay=$1 pod
-    render -f "$overlay" --show-only templates/deployment.yaml >"$work/d.yaml"
-    pod=$(objects "$work/d.yaml" | jq '.[0].spec.template | {apiVersion: "v1", kind: "Pod", metadata: {name: "pod", namespace: "'$system'"}, spec: .spec}')
+    local template=$1 pod
+    render -f $chart/ci/default.yaml --show-only "templates/$template" >"$work/d.yaml"
+    pod=$(objects "$work/d.yaml" | jq '.[0] | (.spec.template // .) | {apiVersion: "v1", kind: "Pod", metadata: {name: "pod", namespace: "'$system'"}, spec: .spec}')
     kubectl create --dry-run=server --validate=strict -f - <<<"$pod"
     refused "violates PodSecurity" kubectl create --dry-run=server -f - <<<"$(jq 'del(.spec.securityContext.runAsNonRoot)' <<<"$pod")"
 }
@@ -278,7 +292,8 @@ for overlay in base overlays/namespaced overlays/monitoring; do
 done
 check "the API server takes Argo CD's and Flux' examples" server_takes deploy/argocd/application.yaml deploy/argocd/argocd-cm.yaml deploy/argocd/feed.yaml deploy/flux/operator.yaml deploy/flux/feeds.yaml
 check "the API server takes the documents' feeds" documents_taken
-check "the operator's pod passes the restricted Pod Security level" pod_is_restricted $chart/ci/default.yaml
+check "the operator's pod passes the restricted Pod Security level" pod_is_restricted deployment.yaml
+check "so does the pod of helm test" pod_is_restricted tests/check.yaml
 
 # --- applied, installed, upgraded
 
@@ -343,83 +358,29 @@ check "the same with kubectl's client-side apply" applied_twice_by_the_client
 check "the base can be deleted" remove_base
 check "helm install; kubectl diff is empty" install
 check "helm upgrade twice changes no object" upgraded_twice
+tested() { # no node runs the pod: its end is played
+    local phase=$1 pod=tidemark-operator-check tries test
+    helm test tidemark --namespace $system --timeout 60s &
+    test=$!
+    for tries in $(seq 100); do
+        if kubectl patch pod $pod --namespace $system --subresource status --type merge --patch '{"status": {"phase": "'"$phase"'"}}' 2>/dev/null; then break; fi
+        sleep 0.2
+    done
+    wait $test
+}
+test_tells() {
+    tested Succeeded
+    [ -z "$(kubectl get pods --namespace $system -o name)" ]
+    refused "pod tidemark-operator-check failed" tested Failed
+    kubectl get pod tidemark-operator-check --namespace $system
+}
 check "an upgrade of the image changes the Deployment alone" upgrade_changes_what_it_says
+check "helm test tells how its pod ended, and leaves one that failed" test_tells
 
 # --- rights
 
-operator() { kubectl --as "system:serviceaccount:$system:tidemark-operator" "$@"; }
-may() { [ "$(operator auth can-i "$@" 2>/dev/null)" = yes ] || { echo "may not $*"; return 1; }; }
-may_not() { [ "$(operator auth can-i "$@" 2>/dev/null)" = no ] || { echo "may $*"; return 1; }; }
-worker_role() { # as the operator makes it for the feed `orders`
-    cat <<'END'
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: orders-worker}
-rules:
-  - {apiGroups: [tidemark.io], resources: [changefeeds], resourceNames: [orders], verbs: [get]}
-  - {apiGroups: [tidemark.io], resources: [changefeeds/status], resourceNames: [orders], verbs: [get, patch]}
-  - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [orders-owner, orders-0, orders-1], verbs: [get, update]}
-  - {apiGroups: [""], resources: [pods], resourceNames: [orders-0, orders-1], verbs: [get]}
-  - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
-END
-}
-runs_feeds_in() {
-    local what
-    for what in statefulsets services configmaps serviceaccounts poddisruptionbudgets roles rolebindings leases secrets; do
-        may create "$what" --namespace "$1"
-    done
-    may patch changefeeds.tidemark.io --subresource status --namespace "$1"
-    worker_role | operator create --dry-run=server --namespace "$1" -f -
-}
-knows_its_limits() {
-    may_not list secrets --namespace "$1"
-    may_not delete secrets --namespace "$1"
-    may_not create pods --namespace "$1"
-    may_not create pods --subresource exec --namespace "$1"
-    may_not create changefeeds.tidemark.io --namespace "$1"
-    may_not delete changefeeds.tidemark.io --namespace "$1"
-    may_not create clusterroles
-    may_not get nodes
-    refused "attempting to grant RBAC permissions not currently held" operator create --dry-run=server --namespace "$1" -f <(worker_role | sed 's/\[pods\]/[nodes]/')
-}
-leads() {
-    may update leases/tidemark-operator --namespace $system
-    may create leases --namespace $system
-}
-rights_everywhere() {
-    runs_feeds_in shop
-    runs_feeds_in billing
-    knows_its_limits shop
-    leads
-}
-rights_in_namespaces() {
-    helm upgrade tidemark $chart --namespace $system --reuse-values --set 'watch.namespaces={shop}'
-    runs_feeds_in shop
-    knows_its_limits shop
-    leads
-    may_not get changefeeds.tidemark.io --namespace billing
-    may_not create statefulsets --namespace billing
-    may_not get configmaps --namespace $system
-    may_not update leases/another --namespace $system
-}
-says() { # answer, who, what
-    local answer=$1 who=$2
-    shift 2
-    [ "$(kubectl auth can-i --as "$who" --namespace shop "$@" 2>/dev/null)" = "$answer" ] || { echo "not $answer: $who $*"; return 1; }
-}
-people_may() { # bound here by hand: no controller aggregates the roles
-    kubectl create rolebinding viewer --clusterrole tidemark-operator-view --user viewer --namespace shop
-    kubectl create rolebinding editor --clusterrole tidemark-operator-edit --user editor --namespace shop
-    says yes viewer get changefeeds.tidemark.io
-    says no viewer patch changefeeds.tidemark.io
-    says yes editor patch changefeeds.tidemark.io
-    says yes editor patch changefeeds.tidemark.io --subresource scale
-    says no editor patch changefeeds.tidemark.io --subresource status
-    kubectl get clusterrole tidemark-operator-edit -o json | jq -e '.metadata.labels["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"'
-}
-check "the operator may run feeds in all namespaces, and no more" rights_everywhere
-check "people's roles view and edit" people_may
-check "with watch.namespaces it may in those alone" rights_in_namespaces
+source tests/delivery/rights.sh
+
 as_helm_3_does() {
     local _
     helm uninstall tidemark --namespace $system

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tidemark_crds::{State, StreamPhase, StreamStatus};
 
 use crate::judge::Stall;
+use crate::trouble::Trouble;
 use set::Fact;
 
 /// Trouble that passes by itself in this time doesn't make a feed unready.
@@ -44,6 +45,8 @@ pub(crate) struct Situation<'a> {
     pub stall: Option<Stall>,
     /// The pods.
     pub workers: Workers,
+    /// Why some of them can't start or keep ending.
+    pub trouble: Option<Trouble>,
     /// How the stream is, as its owner last told.
     pub stream: Option<&'a StreamStatus>,
     /// What the operator waits for, while the feed is being deleted.
@@ -124,11 +127,12 @@ fn rests(message: &str, situation: &Situation<'_>) -> String {
 fn running(situation: &Situation<'_>, old: &[Condition], now: Timestamp) -> Fact {
     let ready = |holds, reason: &str, message: String| fact("Ready", holds, reason, message);
     let workers = situation.workers;
-    let count = format!("{} of {} workers are ready", workers.ready, workers.wanted);
-    let unready = if workers.rolling {
-        "RollingUpdate"
-    } else {
-        "Starting"
+    let count = counts(situation);
+    let failing = situation.trouble.as_ref().is_some_and(|trouble| trouble.lasts);
+    let unready = match (failing, workers.rolling) {
+        (true, _) => "WorkersFailing",
+        (false, true) => "RollingUpdate",
+        (false, false) => "Starting",
     };
     let Some(stream) = situation.stream else {
         return ready(false, unready, count);
@@ -139,6 +143,8 @@ fn running(situation: &Situation<'_>, old: &[Condition], now: Timestamp) -> Fact
     };
     match stream.phase {
         StreamPhase::Halted => ready(false, "Halted", words("the stream stands still".into())),
+        // The last words of workers that are gone.
+        _ if workers.ready == 0 && failing => ready(false, unready, count),
         StreamPhase::Retrying => {
             let lasts = stream.since.as_ref().is_none_or(|since| {
                 Duration::try_from(now.duration_since(since.0)).is_ok_and(|passed| passed >= PATIENCE)
@@ -149,10 +155,24 @@ fn running(situation: &Situation<'_>, old: &[Condition], now: Timestamp) -> Fact
             let holds = was_ready && !lasts && workers.ready > 0;
             ready(holds, "Retrying", words("a server can't be reached".into()))
         }
-        // The last words of workers that are gone.
         _ if workers.ready == 0 => ready(false, unready, count),
+        StreamPhase::Starting if failing => ready(false, unready, count),
         StreamPhase::Starting => ready(false, unready, words(count)),
         StreamPhase::Streaming => ready(true, "Replicating", count),
+    }
+}
+
+/// How many workers are ready, and why not all.
+fn counts(situation: &Situation<'_>) -> String {
+    let workers = situation.workers;
+    let message = format!("{} of {} workers are ready", workers.ready, workers.wanted);
+    with_trouble(message, situation)
+}
+
+fn with_trouble(message: String, situation: &Situation<'_>) -> String {
+    match &situation.trouble {
+        Some(trouble) => format!("{message}; {}", trouble.words),
+        None => message,
     }
 }
 
@@ -169,22 +189,16 @@ fn reconciling(situation: &Situation<'_>) -> Option<Fact> {
         return reconciling("Provisioning", "no worker was started yet".into());
     }
     if situation.state != State::Running {
-        return (workers.there > 0).then(|| {
-            fact(
-                "Reconciling",
-                true,
-                "Draining",
-                format!("{} workers end", workers.there),
-            )
-        });
+        let message = with_trouble(format!("{} workers end", workers.there), situation);
+        return (workers.there > 0).then(|| fact("Reconciling", true, "Draining", message));
     }
-    let counts = format!("{} of {} workers are ready", workers.ready, workers.wanted);
+    let counts = counts(situation);
     if workers.rolling {
         return reconciling("RollingUpdate", counts);
     }
     if workers.there != workers.wanted {
         let message = format!("{} workers become {}", workers.there, workers.wanted);
-        return reconciling("Scaling", message);
+        return reconciling("Scaling", with_trouble(message, situation));
     }
     let starting = situation
         .stream

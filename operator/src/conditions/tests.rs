@@ -151,6 +151,75 @@ fn a_halted_stream_needs_a_person() {
     expect(&situation, "False Halted", &["Stalled=Halted"], Kstatus::Failed);
 }
 
+fn crashing(lasts: bool) -> Option<Trouble> {
+    let words = "shop-0: CrashLoopBackOff, ended 4 times".to_owned();
+    Some(Trouble { words, lasts })
+}
+
+#[test]
+fn workers_that_fail_are_told_and_heal_by_themselves() {
+    let mut situation = running(None);
+    situation.workers.ready = 0;
+    situation.trouble = crashing(false);
+    let starting = ["Reconciling=Starting"];
+    expect(&situation, "False Starting", &starting, Kstatus::InProgress);
+    for condition in conditions(&situation, &[], noon()) {
+        assert_eq!(
+            condition.message,
+            "0 of 2 workers are ready; shop-0: CrashLoopBackOff, ended 4 times"
+        );
+    }
+    situation.trouble = crashing(true);
+    expect(&situation, "False WorkersFailing", &starting, Kstatus::InProgress);
+    situation.workers.rolling = true;
+    let rolling = ["Reconciling=RollingUpdate"];
+    expect(&situation, "False WorkersFailing", &rolling, Kstatus::InProgress);
+    // What they said when they still could doesn't count.
+    situation.workers.rolling = false;
+    for phase in [
+        StreamPhase::Retrying,
+        StreamPhase::Streaming,
+        StreamPhase::Starting,
+    ] {
+        let last = stream(phase);
+        let situation = Situation {
+            stream: Some(&last),
+            ..situation.clone()
+        };
+        expect(&situation, "False WorkersFailing", &starting, Kstatus::InProgress);
+    }
+}
+
+#[test]
+fn one_worker_that_fails_takes_no_stream_away() {
+    let streams = stream(StreamPhase::Streaming);
+    let mut situation = running(Some(&streams));
+    situation.workers.ready = 1;
+    situation.trouble = crashing(true);
+    let starting = ["Reconciling=Starting"];
+    expect(&situation, "True Replicating", &starting, Kstatus::InProgress);
+    let ready = &conditions(&situation, &[], noon())[0];
+    assert!(ready.message.ends_with("ended 4 times"), "{}", ready.message);
+    // A stream that stands still needs a person, whatever the pods do.
+    let halted = stream(StreamPhase::Halted);
+    situation.stream = Some(&halted);
+    expect(&situation, "False Halted", &["Stalled=Halted"], Kstatus::Failed);
+}
+
+#[test]
+fn a_worker_that_cant_end_is_told_too() {
+    let mut situation = running(None);
+    situation.state = State::Paused;
+    situation.trouble = crashing(true);
+    let all = conditions(&situation, &[], noon());
+    let draining = all.iter().find(|have| have.reason == "Draining").unwrap();
+    assert!(
+        draining.message.starts_with("2 workers end; shop-0: "),
+        "{}",
+        draining.message
+    );
+}
+
 #[test]
 fn an_invalid_edit_fails_while_the_stream_goes_on() {
     let stream = stream(StreamPhase::Streaming);

@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::volumes;
 
 /// The container's name.
-pub(super) const NAME: &str = "worker";
+pub(crate) const NAME: &str = "worker";
 /// The port of metrics and probes.
 pub(super) const METRICS_PORT: (&str, i32) = ("metrics", 8080);
 /// The port on which workers call each other.
@@ -48,6 +48,8 @@ pub(super) fn worker(
             ..SecurityContext::default()
         }),
         volume_mounts: Some(volumes::mounts(spec)),
+        // The last line of the log reaches the pod's status, where `trouble` reads it.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     })
 }

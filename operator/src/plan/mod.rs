@@ -30,6 +30,7 @@ use thiserror::Error;
 use tidemark_crds::{ChangefeedSpec, State};
 
 pub use config::stored_spec;
+pub(crate) use container::NAME as WORKER;
 pub use identity::{FEED_LABEL, FINALIZER, FORCE_DELETE, Identity, MANAGED_BY, MANAGER, RECONCILE};
 pub use lease::is_free;
 pub use manifest::Manifest;

@@ -25,10 +25,9 @@ pub(super) fn role(identity: &Identity, pods: u32) -> Role {
         metadata: identity.meta(names::account(feed)),
         rules: Some(vec![
             rule("tidemark.io", "changefeeds", &["get"], this()),
-            rule("tidemark.io", "changefeeds/status", &["get", "patch"], this()),
+            rule("tidemark.io", "changefeeds/status", &["patch"], this()),
             rule("coordination.k8s.io", "leases", &["get", "update"], leases),
             rule("", "pods", &["get"], pods),
-            rule("events.k8s.io", "events", &["create"], Vec::new()),
         ]),
     }
 }
@@ -57,7 +56,7 @@ fn rule(group: &str, resource: &str, verbs: &[&str], names: Vec<String>) -> Poli
         api_groups: Some(vec![group.into()]),
         resources: Some(vec![resource.into()]),
         verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
-        resource_names: (!names.is_empty()).then_some(names),
+        resource_names: Some(names),
         ..PolicyRule::default()
     }
 }
@@ -81,15 +80,6 @@ mod tests {
         assert_eq!(names("leases"), ["shop-owner", "shop-0", "shop-1"]);
         assert_eq!(names("pods"), ["shop-0", "shop-1"]);
         assert_eq!(names("changefeeds/status"), ["shop"]);
-        let open: Vec<_> = rules
-            .iter()
-            .filter(|rule| rule.resource_names.is_none())
-            .collect();
-        assert_eq!(
-            open.len(),
-            1,
-            "a create can't be limited by name; nothing else may be open"
-        );
-        assert_eq!(open[0].verbs, ["create"]);
+        assert!(rules.iter().all(|rule| rule.resource_names.is_some()));
     }
 }

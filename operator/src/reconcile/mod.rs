@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use tidemark_crds::{Changefeed, State, StreamPhase};
@@ -22,6 +23,7 @@ use crate::judge::{Stall, StallReason, judge, last_good};
 use crate::observe::{Foreign, Observed, observe};
 use crate::pd::{Protection, SafePoints};
 use crate::plan::{Identity, RECONCILE, replicas};
+use crate::trouble::{Trouble, trouble};
 use crate::{Context, Error, rollout};
 use carry_out::{Outcome, carry_out};
 
@@ -136,6 +138,7 @@ async fn tell(
             wanted: i32::try_from(wanted).unwrap_or(i32::MAX),
             ..rollout::workers(outcome.set.as_ref())
         },
+        trouble: trouble_of(feed, outcome.set.as_ref(), observed, now),
         stream: feed.status.as_ref().and_then(|status| status.stream.as_ref()),
         waiting,
         ..Situation::default()
@@ -159,7 +162,9 @@ async fn tell(
     if outcome.is_untidy || situation.workers.rolling || situation.waiting.is_some() {
         wake = wake.min(LOOK);
     }
-    wake = wake.min(by_stall(situation.stall.as_ref()));
+    wake = wake
+        .min(by_stall(situation.stall.as_ref()))
+        .min(by_workers(&situation));
     if situation
         .stream
         .is_some_and(|stream| stream.phase == StreamPhase::Retrying)
@@ -177,6 +182,26 @@ fn by_stall(stall: Option<&Stall>) -> Duration {
         Some(StallReason::ApplyRefused | StallReason::InvalidSpec) => 4 * LOOK,
         _ => RESYNC * 2,
     }
+}
+
+/// No watch tells how pods are.
+fn by_workers(situation: &Situation<'_>) -> Duration {
+    match &situation.trouble {
+        // Each look costs a pass, and an image that is broken breaks many feeds.
+        Some(trouble) if trouble.lasts => 4 * LOOK,
+        Some(_) => LOOK,
+        None if situation.workers.ready < situation.workers.wanted => LOOK,
+        None => RESYNC * 2,
+    }
+}
+
+fn trouble_of(
+    feed: &Changefeed,
+    set: Option<&StatefulSet>,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Trouble> {
+    trouble(&Identity::of(feed), set, &observed.existing.pods, now)
 }
 
 /// Keeps a paused feed's history.
@@ -253,11 +278,13 @@ async fn replace_stuck(
 async fn hands_off(context: &Context, feed: &Changefeed) -> Result<Action, Error> {
     let observed = observe(&context.client, feed).await?;
     let spec = last_good(&Identity::of(feed), &observed.existing);
+    let (set, now) = (observed.existing.set.as_ref(), Timestamp::now());
     let situation = Situation {
         generation: feed.metadata.generation,
         state: spec.as_ref().map_or(feed.spec.state, |spec| spec.state),
         runs: spec.is_some(),
-        workers: rollout::workers(observed.existing.set.as_ref()),
+        workers: rollout::workers(set),
+        trouble: trouble_of(feed, set, &observed, now),
         stream: feed.status.as_ref().and_then(|status| status.stream.as_ref()),
         deleting: feed
             .metadata
@@ -267,6 +294,6 @@ async fn hands_off(context: &Context, feed: &Changefeed) -> Result<Action, Error
         hands_off: true,
         ..Situation::default()
     };
-    status::write(context, feed, &situation, Timestamp::now()).await?;
-    Ok(Action::requeue(RESYNC))
+    status::write(context, feed, &situation, now).await?;
+    Ok(Action::requeue(RESYNC.min(by_workers(&situation))))
 }

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use tidemark_harness::eventually;
 
-use crate::world::{Place, World, feed};
+use crate::world::{PATIENCE, Place, World, feed};
 
 /// The revision that pods have.
 async fn template(place: &Place<'_>) -> Result<String> {
@@ -93,7 +94,7 @@ pub(crate) async fn a_missing_secret_is_told_and_waited_for(world: &World) -> Re
         ])
         .await?;
     place.nudge("shop", "now").await?;
-    tidemark_harness::eventually(crate::world::PATIENCE, "the missing key", || async {
+    eventually(PATIENCE, "the missing key", || async {
         let message = place.message("shop", "Stalled").await?;
         ensure!(
             message.contains("secret \"login\" has no key secret-access-key: add it"),
@@ -199,4 +200,74 @@ pub(crate) async fn a_broken_pod_never_holds_up_its_own_mend(world: &World) -> R
         "Kubernetes did it by itself: {events}"
     );
     Ok(())
+}
+
+pub(crate) async fn workers_that_fail_are_told_with_their_last_words(world: &World) -> Result<()> {
+    let place = world.place("failing").await?;
+    place.begin(&feed("shop")).await?;
+    let play = |status: serde_json::Value| async move {
+        place
+            .kubectl(&[
+                "patch",
+                "pod/shop-0",
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+                &json!({"status": status}).to_string(),
+            ])
+            .await
+    };
+    place
+        .has(
+            "pod/shop-0",
+            "{.spec.containers[0].terminationMessagePolicy}",
+            "FallbackToLogsOnError",
+        )
+        .await?;
+    let line = r#"{"level":"ERROR","fields":{"message":"can't listen","error":"address in use"}}"#;
+    let status = |restarts: u32| {
+        json!({"phase": "Running", "containerStatuses": [{
+            "name": "worker", "image": "i", "imageID": "", "ready": false, "restartCount": restarts,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 2, "reason": "Error", "message": format!("starting\n{line}\n")}},
+        }]})
+    };
+    play(status(0)).await?;
+    eventually(PATIENCE, "trouble", || async {
+        let message = place.message("shop", "Ready").await?;
+        ensure!(
+            message.contains("shop-0: CrashLoopBackOff, ended once"),
+            "{message}"
+        );
+        Ok(())
+    })
+    .await?;
+    play(status(4)).await?;
+    // Nobody tells the operator; it looks by itself.
+    place
+        .shows(
+            "shop",
+            &[
+                "Ready=False/WorkersFailing",
+                "Reconciling=True/Starting",
+                "!Stalled",
+            ],
+        )
+        .await?;
+    let words = "0 of 1 workers are ready; shop-0: CrashLoopBackOff, ended 5 times, last with exit code 2: can't listen: \
+                 address in use";
+    for type_ in ["Ready", "Reconciling"] {
+        let message = place.message("shop", type_).await?;
+        ensure!(message == words, "{message}");
+    }
+    eventually(PATIENCE, "an Event", || async {
+        let events = place
+            .kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"])
+            .await?;
+        ensure!(events.contains("WorkersFailing"), "{events}");
+        Ok(())
+    })
+    .await?;
+    // It heals by itself.
+    place.stream(&feed("shop")).await
 }

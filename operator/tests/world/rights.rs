@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// What the operator holds only to hand it on to workers: nobody may grant what they don't hold.
-const HANDED_ON: [&str; 2] = ["tidemark.io/changefeeds/status get", "/pods get"];
+const HANDED_ON: [&str; 1] = ["/pods get"];
 /// Asked for by an admission plugin that not every cluster has on: OwnerReferencesPermissionEnforcement.
 const ELSEWHERE: [&str; 1] = ["tidemark.io/changefeeds/finalizers update"];
 
