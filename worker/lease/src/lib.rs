@@ -13,7 +13,9 @@
 //! What a Lease can't give: safety from a process that is paused between its check and its write, from a machine that
 //! is suspended (the monotonic clock stands still meanwhile) and from a Lease that is deleted while held. Those need an
 //! epoch, raised by compare-and-swap on each acquisition, and a fence in the sink. `tests/model` checks that the two
-//! keep the sink in order even where the Lease fails, and that each is needed.
+//! keep the sink in order even where the Lease fails, and that each is needed; `tests/simulation` runs all of it over a
+//! network that fails. A deleted Lease is waited for by all who knew it, or could have: only a process that has just begun, and
+//! one between whose looks a Lease came and went, can't.
 
 mod api;
 mod authority;

@@ -1,6 +1,7 @@
 //! Whether another worker can still act, by its Lease and by what the API server tells of its pod.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -34,6 +35,8 @@ pub(crate) struct Sightings {
     leases: Api<Lease>,
     pods: Api<Pod>,
     observer: Arc<Mutex<LeaseObserver>>,
+    /// Whether missing rights were told.
+    warned: Arc<AtomicBool>,
 }
 
 impl Sightings {
@@ -42,6 +45,7 @@ impl Sightings {
             leases: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client, namespace),
             observer: Arc::default(),
+            warned: Arc::default(),
         }
     }
 
@@ -75,6 +79,16 @@ impl Sightings {
     pub(crate) async fn has_ended(&self, pod: &str, identity: &str, acquired: Option<Timestamp>) -> bool {
         match timeout(ANSWER, self.pods.get_opt(pod)).await {
             Ok(Ok(found)) => is_over(found.as_ref(), identity, acquired),
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        pod,
+                        error = status.message,
+                        "The worker may not look at pods, so that a dead one is told only when its Lease runs out"
+                    );
+                }
+                false
+            }
             Ok(Err(error)) => {
                 tracing::debug!(pod, %error, "Could not look at a worker's pod");
                 false

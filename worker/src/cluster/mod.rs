@@ -3,8 +3,9 @@
 //! Each process holds a Lease of its own and contends for the feed's owner Lease. All are [`member`]s and stream the spans
 //! that the [`owner`] gives them over [`peers`]; the one that holds the owner Lease is both. [`gate`] and [`right`] say
 //! whether a process may still write and still own; [`liveness`] tells that another has ended before its Lease runs out;
-//! [`memory`] is what outlives a container. docs/cluster.md explains the whole.
+//! [`memory`] is what outlives a container, [`deleted`] has a deleted Lease made anew. docs/cluster.md explains the whole.
 
+mod deleted;
 mod gate;
 mod liveness;
 mod me;
@@ -25,7 +26,7 @@ use axum::extract::State as Shown;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use kube::Client;
+use kube::{Api, Client};
 use tidemark_crds::Changefeed;
 use tidemark_lease::{Contender, LeaseSettings, LeaseTimes};
 use tidemark_process::admin;
@@ -145,6 +146,14 @@ async fn hold(shared: Shared, stop: CancellationToken) -> Result<(), FeedError> 
         lease(me, me.owner_lease()),
         drained.clone(),
     );
+    let feeds: Api<Changefeed> = Api::namespaced(shared.client.clone(), &me.namespace);
+    let watched = [
+        (me.pod.clone(), own.standing()),
+        (me.owner_lease(), owner.standing()),
+    ];
+    for (lease, standing) in watched {
+        tokio::spawn(deleted::tell(feeds.clone(), me.feed.clone(), lease, standing));
+    }
     let reign = CancellationToken::new();
     let owning = tokio::spawn(owner::run(
         shared.clone(),

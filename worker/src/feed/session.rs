@@ -103,7 +103,12 @@ impl Session {
             .state
             .load(&identity)
             .map_err(|error| FeedError::Stopped(error.to_string()))?;
-        let start = start::decide(&spec.start, saved, source::clock(&pd).await?)?;
+        let start = start::decide(
+            &spec.start,
+            saved,
+            source::clock(&pd).await?,
+            start::Kept::InFolder,
+        )?;
         let initial = Initial::read(spec, &pd, start).await?;
         let context = OpenContext {
             feed: identity.feed.clone(),

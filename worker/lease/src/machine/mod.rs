@@ -60,7 +60,7 @@ pub struct Machine {
     conflicts: u32,
     /// No request before this instant.
     not_before: Option<Instant>,
-    /// A Lease that we knew is gone; its last holder may act until then, so nobody's new one is claimed before.
+    /// A Lease that we knew, or should have known, is gone; its last holder may act until then, so nobody's new one is claimed before.
     guard: Option<Instant>,
     pending: Option<Pending>,
     holding: Holding,

@@ -165,28 +165,26 @@ impl Judge {
                 acting.push(&*subject);
             }
         }
-        acting.sort_by_key(|subject| subject.acquired);
-        let found = match acting[..] {
-            [] | [_] => None,
-            [older, newer, ..] => {
+        // A claim that was confirmed late may begin a term after its Lease has been deleted and made anew.
+        acting.sort_by_key(|subject| {
+            let made = subject.right.lease().and_then(|lease| self.lives.made(&lease));
+            (made, subject.acquired)
+        });
+        let mut found = None;
+        for (at, newer) in acting.iter().enumerate() {
+            for older in &acting[..at] {
                 let what = format!("{} and {}", older.identity, newer.identity);
-                let other = older
-                    .right
-                    .lease()
-                    .filter(|lease| newer.right.lease().as_ref() != Some(lease));
+                let lease = older.right.lease();
+                let other = lease.filter(|lease| newer.right.lease().as_ref() != Some(lease));
                 let known = |lease: &String| self.lives.knowable(lease, &newer.identity, times);
                 if other.as_ref().is_some_and(|lease| !known(lease)) {
                     self.excused.insert(what);
-                    None
                 } else {
-                    Some(Violation {
-                        rule: TWO,
-                        at: now,
-                        what,
-                    })
+                    let (rule, at) = (TWO, now);
+                    found.get_or_insert(Violation { rule, at, what });
                 }
             }
-        };
+        }
         self.terms += u64::try_from(begun.len()).unwrap_or(0);
         for event in begun {
             self.note(&event);

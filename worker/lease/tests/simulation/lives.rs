@@ -50,6 +50,11 @@ impl Lives {
         }
     }
 
+    /// When this Lease was made.
+    pub(crate) fn made(&self, lease: &str) -> Option<Duration> {
+        self.leases.get(lease).map(|life| life.made)
+    }
+
     /// Whether a process could know that this Lease was there. It couldn't if it had no answer to anything before, or if the
     /// Lease came and went between two of its looks.
     pub(crate) fn knowable(&self, lease: &str, process: &str, times: LeaseTimes) -> bool {

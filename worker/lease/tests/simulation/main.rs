@@ -58,7 +58,7 @@ fn tell(seed: u64, outcome: &Outcome) -> String {
 }
 
 /// Runs these seeds, and demands that no rule is broken.
-fn holds(play: Play, seeds: Range<u64>, rules: Rules) -> Counts {
+fn holds(play: Play, seeds: impl Iterator<Item = u64>, rules: Rules) -> Counts {
     let mut all = Counts::default();
     for seed in seeds {
         let outcome = play(seed, rules);
@@ -84,20 +84,15 @@ fn holds(play: Play, seeds: Range<u64>, rules: Rules) -> Counts {
 
 /// Looks for a seed that breaks this rule, and shows it; with the right rules the same seed must hold.
 fn breaks(rule: &str, play: Play, within: u64, broken: Rules, right: Rules) {
-    for seed in 0..within {
-        let outcome = play(seed, broken);
-        let Some(violation) = &outcome.violation else {
-            continue;
-        };
+    let mut outcomes = (0..within).map(|seed| (seed, play(seed, broken)));
+    let found = outcomes.find_map(|(seed, outcome)| {
+        let violation = outcome.violation.clone()?;
         eprintln!("{}", tell(seed, &outcome));
-        assert_eq!(
-            violation.rule, rule,
-            "another rule was broken than the one looked for"
-        );
-        holds(play, seed..seed + 1, right);
-        return;
-    }
-    panic!("{within} seeds didn't show that {rule}");
+        Some((seed, violation.rule))
+    });
+    let seed = found.map(|(seed, _)| seed);
+    assert_eq!(found.map(|(_, rule)| rule), Some(rule), "within {within} seeds");
+    holds(play, seed.into_iter(), right);
 }
 
 #[test]

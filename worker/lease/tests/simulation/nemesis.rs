@@ -16,6 +16,7 @@ pub(crate) const LATENCY: Duration = Duration::from_millis(150);
 const FAULTS: usize = 4;
 
 /// What is broken now.
+#[derive(Clone, Copy)]
 enum Fault {
     /// A link between two hosts that loses or holds what is sent.
     Link(&'static str, &'static str),

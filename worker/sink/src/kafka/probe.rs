@@ -49,7 +49,7 @@ pub(super) fn probe(client: &ClientConfig, brokers: &str, patience: Duration) ->
         }
         if Instant::now() >= end {
             let trouble = met.trouble.lock().take().unwrap_or_else(|| "no answer".into());
-            return Err(SinkError::Config(format!(
+            return Err(SinkError::Unavailable(format!(
                 "kafka at {brokers} can't be reached within {patience:?}: {trouble}; check sink.kafka.brokers, tls and sasl"
             )));
         }

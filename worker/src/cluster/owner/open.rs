@@ -72,7 +72,12 @@ pub(super) async fn open(
     check_cluster(&feed, pd.cluster_id())?;
     teller.cluster_id = Some(pd.cluster_id());
     let saved = saved_checkpoint(&feed)?;
-    let start = start::decide(&spec.start, saved, source::clock(&pd).await?)?;
+    let start = start::decide(
+        &spec.start,
+        saved,
+        source::clock(&pd).await?,
+        start::Kept::InStatus,
+    )?;
     let initial = Initial::read(spec, &pd, start).await?;
     let sink = shared.parts.sink(epoch, start).await?;
     // After a restored backup the destination may know a higher one than the status.
