@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,8 +33,10 @@ const FRESH_BOUNDS: [&[u8]; 4] = [b"r\0\0\0", b"r\0\0\x01", b"x\0\0\0", b"x\0\0\
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// A port can't be bound.
-    #[error("port {port} of 127.0.0.1 can't be bound; choose another or 0 for any")]
+    #[error("port {port} of {address} can't be bound; choose another or 0 for any")]
     Bind {
+        /// The address.
+        address: Ipv4Addr,
         /// The port.
         port: u16,
         /// The reason.
@@ -83,6 +86,17 @@ pub struct RegionInfo {
     pub locks: usize,
 }
 
+/// A service that keeps history from its ts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GcBarrier {
+    /// The service's name.
+    pub service: String,
+    /// Where the history that it keeps begins.
+    pub ts: Ts,
+    /// Seconds until it ends, rounded down; `i64::MAX` for never.
+    pub ttl_seconds: i64,
+}
+
 /// A running cluster. Copies are handles of the same; its servers end when the last is dropped.
 #[derive(Clone)]
 pub struct Cluster {
@@ -106,7 +120,7 @@ impl Drop for Servers {
 }
 
 impl Cluster {
-    /// Starts PD and the stores on loopback sockets.
+    /// Starts PD and the stores on sockets of the configured address.
     ///
     /// # Errors
     /// A port is taken, or no store or member is asked for.
@@ -119,8 +133,8 @@ impl Cluster {
         }
         let mut rng = StdRng::seed_from_u64(config.seed);
         let drawn = rng.random_range(1..u64::MAX >> 1);
-        let members = listeners(config.pd_port, config.pd_members).await?;
-        let sockets = listeners(config.store_port, config.stores).await?;
+        let members = listeners(config.address, config.pd_port, config.pd_members).await?;
+        let sockets = listeners(config.address, config.store_port, config.stores).await?;
         let mut stores = BTreeMap::new();
         for (id, socket) in (1..).zip(&sockets) {
             stores.insert(id, Store::new(address(socket)));
@@ -287,7 +301,7 @@ impl Cluster {
             .next()
             .and_then(|port| port.parse().ok())
             .unwrap_or(0);
-        let socket = bind(port).await?;
+        let socket = bind(self.state.config.address, port).await?;
         store.alive.store(true, Ordering::SeqCst);
         self.serve_store(id, socket);
         self.elect_later();
@@ -351,7 +365,7 @@ impl Cluster {
             .next()
             .and_then(|port| port.parse().ok())
             .unwrap_or(0);
-        let socket = bind(port).await?;
+        let socket = bind(self.state.config.address, port).await?;
         let first = self.servers.pd.lock().is_empty();
         self.serve_pd(member, socket);
         if first {
@@ -419,6 +433,18 @@ impl Cluster {
         region.map_or(0, |region| region.id)
     }
 
+    /// What holds GC back now: services that protect history.
+    pub fn gc_barriers(&self) -> Vec<GcBarrier> {
+        let now_ms = self.state.config.clock.now_ms();
+        let mut gc = self.state.gc.lock();
+        let barriers = gc.barriers(now_ms).map(|barrier| GcBarrier {
+            service: barrier.id.clone(),
+            ts: barrier.ts,
+            ttl_seconds: barrier.ttl_seconds(now_ms),
+        });
+        barriers.collect()
+    }
+
     /// Raises the txn and GC safe points as far as barriers allow, and drops the versions that no read can see
     /// any more; gives the safe point reached.
     pub fn advance_gc_safe_point(&self, target: Ts) -> Ts {
@@ -443,20 +469,24 @@ impl Cluster {
     }
 }
 
-async fn listeners(port: u16, count: usize) -> Result<Vec<TcpListener>, ClusterError> {
+async fn listeners(address: Ipv4Addr, port: u16, count: usize) -> Result<Vec<TcpListener>, ClusterError> {
     let mut sockets = Vec::with_capacity(count);
     for offset in 0..count {
         let offset = u16::try_from(offset).unwrap_or(u16::MAX);
         let port = if port == 0 { 0 } else { port.saturating_add(offset) };
-        sockets.push(bind(port).await?);
+        sockets.push(bind(address, port).await?);
     }
     Ok(sockets)
 }
 
-async fn bind(port: u16) -> Result<TcpListener, ClusterError> {
-    server::listen(port)
+async fn bind(address: Ipv4Addr, port: u16) -> Result<TcpListener, ClusterError> {
+    server::listen(address, port)
         .await
-        .map_err(|source| ClusterError::Bind { port, source })
+        .map_err(|source| ClusterError::Bind {
+            address,
+            port,
+            source,
+        })
 }
 
 fn address(socket: &TcpListener) -> String {

@@ -1,5 +1,6 @@
 //! Settings of an embedded cluster.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,6 +54,8 @@ pub struct ClusterConfig {
     pub stores: usize,
     /// PD members; the first leads.
     pub pd_members: usize,
+    /// Address on which PD and the stores listen, and which they tell their clients.
+    pub address: Ipv4Addr,
     /// Port of the first PD member, the others follow; 0 takes any free ports.
     pub pd_port: u16,
     /// Port of the first store, the others follow; 0 takes any free ports.
@@ -80,6 +83,7 @@ impl Default for ClusterConfig {
         Self {
             stores: 1,
             pd_members: 1,
+            address: Ipv4Addr::LOCALHOST,
             pd_port: 0,
             store_port: 0,
             split_keys: Vec::new(),

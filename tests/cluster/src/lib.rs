@@ -23,7 +23,7 @@ mod tikv;
 mod topology;
 mod tso;
 
-pub use cluster::{Cluster, ClusterError, RegionInfo};
+pub use cluster::{Cluster, ClusterError, GcBarrier, RegionInfo};
 pub use config::{Clock, ClusterConfig, SteppedClock};
 pub use faults::StreamFaults;
 pub use mischief::SilentRollback;

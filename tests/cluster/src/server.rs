@@ -1,7 +1,7 @@
 //! Sockets that die as a killed process's do: the listener and all connections at once.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -64,9 +64,9 @@ pub(crate) fn serve(listener: TcpListener, router: Router) -> Running {
     }
 }
 
-/// Binds a loopback port; 0 takes a free one.
-pub(crate) async fn listen(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await
+/// Binds a port of the address; 0 takes a free one.
+pub(crate) async fn listen(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind(SocketAddr::from((address, port))).await
 }
 
 fn killable(listener: TcpListener, kill: CancellationToken) -> impl Stream<Item = io::Result<Connection>> {

@@ -1,5 +1,6 @@
 //! A real S3 server: versitygw over a temporary folder, built with Go from its module.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -48,12 +49,17 @@ impl S3Server {
 
     /// A new server, for tests that look into its folder or stop it.
     pub async fn own() -> Result<Self> {
+        Self::own_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// A new server that listens on an address of this machine, for clients in a network of their own.
+    pub async fn own_at(address: Ipv4Addr) -> Result<Self> {
         let program = tokio::task::spawn_blocking(program).await??;
         let begun = Instant::now();
         let mut last = None;
         for _ in 0..3 {
             // A free port may be taken by another process before the server binds it.
-            match Self::run(&program).await {
+            match Self::run(&program, address).await {
                 Ok(server) => {
                     eprintln!("s3: ready at {} after {:.1?}", server.endpoint, begun.elapsed());
                     return Ok(server);
@@ -64,14 +70,14 @@ impl S3Server {
         Err(last.context("no try")?)
     }
 
-    async fn run(program: &Path) -> Result<Self> {
+    async fn run(program: &Path, address: Ipv4Addr) -> Result<Self> {
         let folder = Folder::new("s3")?;
         let data = folder.path().join("buckets");
         std::fs::create_dir_all(data.join(BUCKET))?;
         let port = free_port()?;
         let mut command = Command::new(program);
         command
-            .args(["--port", &format!("127.0.0.1:{port}"), "--quiet"])
+            .args(["--port", &format!("{address}:{port}"), "--quiet"])
             .env("ROOT_ACCESS_KEY_ID", ACCESS_KEY)
             .env("ROOT_SECRET_ACCESS_KEY", SECRET_KEY)
             .arg("posix")
@@ -84,7 +90,7 @@ impl S3Server {
                 if let Some(status) = ended? {
                     return Ok(Err(status));
                 }
-                TcpStream::connect(("127.0.0.1", port)).await?;
+                TcpStream::connect((address, port)).await?;
                 Ok(Ok(()))
             }
         })
@@ -93,7 +99,7 @@ impl S3Server {
             bail!("the S3 server ended: {status}\n{}", own.process.log_tail());
         }
         Ok(Self {
-            endpoint: format!("http://127.0.0.1:{port}"),
+            endpoint: format!("http://{address}:{port}"),
             bucket: BUCKET.into(),
             access_key: ACCESS_KEY.into(),
             secret_key: SECRET_KEY.into(),

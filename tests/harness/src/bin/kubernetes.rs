@@ -1,5 +1,6 @@
 //! Starts a Kubernetes cluster for trying things out, and stops it at Ctrl-C.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -15,6 +16,10 @@ struct Arguments {
     #[arg(long, conflicts_with = "image")]
     control_plane: bool,
 
+    /// Starts nothing: prints the folder of etcd, kube-apiserver, kubectl, helm and the like, once they are there.
+    #[arg(long)]
+    programs: bool,
+
     /// An image archive (docker's or OCI's format) for pods to use; may be repeated.
     #[arg(long, value_name = "TAR")]
     image: Vec<PathBuf>,
@@ -24,6 +29,11 @@ struct Arguments {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let programs = KubernetesPrograms::get().await?;
+    if arguments.programs {
+        let folder = programs.program("");
+        std::io::stdout().write_all(folder.as_os_str().as_encoded_bytes())?;
+        return Ok(());
+    }
     if arguments.control_plane {
         let plane = ControlPlane::own(ControlPlaneOptions::default()).await?;
         tell(&programs, plane.kubeconfig());

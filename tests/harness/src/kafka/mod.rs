@@ -44,6 +44,7 @@ enum Kind {
 #[derive(Debug)]
 struct Own {
     process: Mutex<Process>,
+    host: String,
     ports: Ports,
     certificates: Option<Certificates>,
     folder: Folder,
@@ -95,6 +96,7 @@ impl Kafka {
             let kafka = Self {
                 kind: Kind::Own(Box::new(Own {
                     process: Mutex::new(process),
+                    host: settings::host(&options),
                     ports,
                     certificates: certificates.clone(),
                     folder,
@@ -130,7 +132,7 @@ impl Kafka {
     pub fn address(&self, listener: Listener) -> String {
         match &self.kind {
             Kind::Users(brokers) => brokers.clone(),
-            Kind::Own(own) => format!("localhost:{}", own.ports.of(listener)),
+            Kind::Own(own) => format!("{}:{}", own.host, own.ports.of(listener)),
         }
     }
 

@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 /// What a Kafka server of the tests' own is to have besides its plain listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KafkaOptions {
@@ -7,6 +9,9 @@ pub struct KafkaOptions {
     pub tls: bool,
     /// The broker's `message.max.bytes`; none: Kafka's default of 1 MiB and 12 B.
     pub max_message_bytes: Option<usize>,
+    /// The address on which it listens and which it tells its clients; none: localhost. TLS certificates are for
+    /// localhost alone.
+    pub address: Option<Ipv4Addr>,
 }
 
 impl KafkaOptions {
@@ -21,6 +26,7 @@ impl KafkaOptions {
             logins: vec![login("alice", true), login("bob", false)],
             tls: true,
             max_message_bytes: None,
+            address: None,
         }
     }
 }

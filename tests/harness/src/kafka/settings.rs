@@ -40,6 +40,13 @@ impl Ports {
     }
 }
 
+/// Where clients connect.
+pub(super) fn host(options: &KafkaOptions) -> String {
+    options
+        .address
+        .map_or_else(|| "localhost".to_owned(), |address| address.to_string())
+}
+
 /// `server.properties`.
 pub(super) fn properties(
     options: &KafkaOptions,
@@ -58,9 +65,10 @@ pub(super) fn properties(
             listeners.push(("SASLTLS", "SASL_SSL", ports.sasl_tls));
         }
     }
+    let host = host(options);
     let addresses = listeners
         .iter()
-        .map(|(name, _, port)| format!("{name}://localhost:{port}"))
+        .map(|(name, _, port)| format!("{name}://{host}:{port}"))
         .collect::<Vec<_>>()
         .join(",");
     let protocols = listeners

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use super::cleaner::Cleaner;
+use super::command::{direct, output};
 use super::node::Node;
 use super::{ControlPlane, ControlPlaneOptions, KubernetesPrograms, network};
 use crate::{Folder, Signal};
@@ -75,6 +76,21 @@ impl KubernetesCluster {
     /// Lets pods use the images of an archive in docker's or OCI's format.
     pub async fn import_image(&self, archive: &Path) -> Result<()> {
         self.node.containers.import(archive).await
+    }
+
+    /// Gives an image that pods can use another name.
+    pub async fn tag_image(&self, name: &str, other: &str) -> Result<()> {
+        self.node.containers.tag(name, other).await
+    }
+
+    /// Runs helm as the administrator; returns what it prints.
+    pub async fn helm(&self, args: &[&str]) -> Result<String> {
+        let mut command = direct(self.programs.helm());
+        command
+            .arg("--kubeconfig")
+            .arg(self.plane.kubeconfig())
+            .args(args);
+        output(command, None).await
     }
 
     /// Builds an image, as [`build_image_archive`](crate::build_image_archive) does, and lets pods use it.

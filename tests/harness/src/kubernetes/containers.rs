@@ -58,6 +58,12 @@ impl Containers {
         Ok(())
     }
 
+    /// Names an image anew.
+    pub(super) async fn tag(&self, name: &str, other: &str) -> Result<()> {
+        output(self.ctr(&["images", "tag", "--force", name, other]), None).await?;
+        Ok(())
+    }
+
     /// Builds an image and takes it.
     pub(super) async fn build(&self, name: &str, context: &Path) -> Result<()> {
         let folder = Folder::new("image")?;

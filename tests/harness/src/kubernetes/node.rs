@@ -1,10 +1,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::command::direct;
 use super::containers::Containers;
@@ -22,9 +25,29 @@ const CGROUP: &str = "tidemark-kubernetes";
 // Fields are dropped in order: the kubelet would miss its containerd.
 #[derive(Debug)]
 pub(super) struct Node {
-    processes: Mutex<Vec<Process>>,
+    keeper: Keeper,
     pub(super) containers: Containers,
 }
+
+/// Starts servers again that end: after an outage of the API server the scheduler may find its memory in disorder, and
+/// leaves it to others to start it anew.
+#[derive(Debug)]
+struct Keeper {
+    servers: Arc<Mutex<Vec<Server>>>,
+    task: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Server {
+    make: Make,
+    process: Process,
+}
+
+/// Gives a server's name and command.
+type Make = fn(&KubernetesPrograms, &Path) -> (&'static str, Command);
+
+/// How often servers are looked at that should run.
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Node {
     /// Starts them with their files in the folder, and waits until pods can be scheduled.
@@ -42,22 +65,17 @@ impl Node {
             kubelet_settings(folder, containers.socket())?,
         )?;
         fs::write(folder.join("kube-proxy.yaml"), proxy_settings(folder)?)?;
-        let commands = [
-            scheduler(programs, folder),
-            kubelet(programs, folder),
-            proxy(programs, folder),
-        ];
-        let processes: Result<Vec<_>> = commands
-            .into_iter()
-            .map(|(name, mut command)| {
-                Process::spawn(name, &mut command, &folder.join(format!("{name}.log")), None)
-            })
-            .collect();
-        let node = Self {
-            processes: Mutex::new(processes?),
-            containers,
+        let keeper = Keeper {
+            servers: Arc::default(),
+            task: None,
         };
+        for make in [scheduler as Make, kubelet, proxy] {
+            let process = run(make, programs, folder)?;
+            keeper.servers.lock().push(Server { make, process });
+        }
+        let mut node = Self { keeper, containers };
         node.ready(plane).await?;
+        node.keeper.keep(programs, folder);
         Ok(node)
     }
 
@@ -78,7 +96,7 @@ impl Node {
     }
 
     fn ended(&self) -> Result<Option<String>> {
-        for process in &mut *self.processes.lock() {
+        for Server { process, .. } in &mut *self.keeper.servers.lock() {
             if let Some(status) = process.exited()? {
                 return Ok(Some(format!(
                     "{} ended: {status}\n{}",
@@ -91,10 +109,45 @@ impl Node {
     }
 
     fn logs(&self) -> String {
-        let processes = self.processes.lock();
-        let tails: Vec<_> = processes.iter().map(Process::log_tail).collect();
+        let servers = self.keeper.servers.lock();
+        let tails: Vec<_> = servers.iter().map(|server| server.process.log_tail()).collect();
         tails.join("\n")
     }
+}
+
+impl Keeper {
+    fn keep(&mut self, programs: &KubernetesPrograms, folder: &Path) {
+        let servers = Arc::clone(&self.servers);
+        let (programs, folder) = (programs.clone(), folder.to_owned());
+        self.task = Some(tokio::spawn(async move {
+            loop {
+                sleep(LOOK).await;
+                for Server { make, process } in &mut *servers.lock() {
+                    if !matches!(process.exited(), Ok(None)) {
+                        match run(*make, &programs, &folder) {
+                            Ok(fresh) => *process = fresh,
+                            Err(error) => eprintln!("kubernetes: {error:#}"),
+                        }
+                    }
+                }
+            }
+        }));
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+        // The task may hold them a little longer.
+        self.servers.lock().clear();
+    }
+}
+
+fn run(make: Make, programs: &KubernetesPrograms, folder: &Path) -> Result<Process> {
+    let (name, mut command) = make(programs, folder);
+    Process::spawn(name, &mut command, &folder.join(format!("{name}.log")), None)
 }
 
 fn kubeconfig(folder: &Path, user: &str) -> PathBuf {

@@ -44,6 +44,8 @@ pub enum Until {
     End,
     /// Until each partition shows a watermark at or above this ts.
     Watermark(u64),
+    /// For as long as there is time, without asking where the partitions end.
+    Deadline,
 }
 
 /// Reads all partitions of the topics from their beginning, committed messages only; each call goes on where the last
@@ -94,13 +96,18 @@ impl KafkaReader {
     ) -> Result<(), SourceError> {
         let deadline = Instant::now() + patience;
         self.discover(see)?;
-        self.aim()?;
+        if until != Until::Deadline {
+            self.aim()?;
+        }
         let mut discovered = Instant::now();
         loop {
             if self.is_done(until) {
                 return Ok(());
             }
             if Instant::now() > deadline {
+                if until == Until::Deadline {
+                    return Ok(());
+                }
                 return Err(self.too_late(until));
             }
             if discovered.elapsed() > DISCOVERY {
@@ -159,11 +166,6 @@ impl KafkaReader {
                 list.add_partition_offset(topic.name(), partition.id(), Offset::Beginning)
                     .map_err(failed("list partitions"))?;
                 let name = format!("{}/{}", topic.name(), partition.id());
-                see(Sighting {
-                    partition: name.clone(),
-                    at_ms: None,
-                    seen: Seen::Partition,
-                });
                 partitions.insert(
                     partition.id(),
                     Progress {
@@ -176,17 +178,29 @@ impl KafkaReader {
                 );
             }
             consumer.assign(&list).map_err(failed("assign partitions"))?;
-            let mut topic_state = Topic { consumer, partitions };
-            topic_state.aim(topic.name())?;
-            self.topics.insert(topic.name().to_owned(), topic_state);
+            match aim(&consumer, topic.name(), &mut partitions) {
+                Ok(()) => {}
+                Err(SourceError::Kafka { source, .. }) if is_settling(&source) => continue,
+                Err(error) => return Err(error),
+            }
+            for progress in partitions.values() {
+                see(Sighting {
+                    partition: progress.name.clone(),
+                    at_ms: None,
+                    seen: Seen::Partition,
+                });
+            }
+            self.topics
+                .insert(topic.name().to_owned(), Topic { consumer, partitions });
         }
         Ok(())
     }
 
     fn aim(&mut self) -> Result<(), SourceError> {
+        // By a consumer that reads nothing: a question waits behind a read that waits for messages.
         self.topics
             .iter_mut()
-            .try_for_each(|(name, topic)| topic.aim(name))
+            .try_for_each(|(name, topic)| aim(&self.admin, name, &mut topic.partitions))
     }
 
     fn is_done(&self, until: Until) -> bool {
@@ -202,6 +216,7 @@ impl KafkaReader {
                         || progress.at_end_since.is_some_and(|since| since.elapsed() > QUIET)
                 }
                 Until::Watermark(ts) => progress.watermark.is_some_and(|watermark| watermark >= ts),
+                Until::Deadline => false,
             })
     }
 
@@ -227,28 +242,31 @@ impl KafkaReader {
             waiting_for: match until {
                 Until::End => "the end of all partitions".to_owned(),
                 Until::Watermark(ts) => format!("watermark {ts} in all partitions"),
+                Until::Deadline => "the deadline".to_owned(),
             },
             so_far: so_far.join("; "),
         }
     }
 }
 
-impl Topic {
-    fn aim(&mut self, name: &str) -> Result<(), SourceError> {
-        for (partition, progress) in &mut self.partitions {
-            let (low, high) = self
-                .consumer
-                .fetch_watermarks(name, *partition, PATIENCE)
-                .map_err(failed("ask for offsets"))?;
-            if high > progress.target {
-                // An end that was seen before these messages came says nothing.
-                progress.at_end_since = None;
-            }
-            progress.target = high;
-            progress.next = progress.next.max(low);
+/// Asks where the partitions begin and end now.
+fn aim(
+    client: &BaseConsumer,
+    topic: &str,
+    partitions: &mut BTreeMap<i32, Progress>,
+) -> Result<(), SourceError> {
+    for (partition, progress) in partitions {
+        let (low, high) = client
+            .fetch_watermarks(topic, *partition, PATIENCE)
+            .map_err(failed("ask for offsets"))?;
+        if high > progress.target {
+            // An end that was seen before these messages came says nothing.
+            progress.at_end_since = None;
         }
-        Ok(())
+        progress.target = high;
+        progress.next = progress.next.max(low);
     }
+    Ok(())
 }
 
 impl Progress {
@@ -298,6 +316,15 @@ fn is_passing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut | Code::Resolve)
+    )
+}
+
+/// A topic that was created just now has no leader that knows it yet; it is found a little later.
+fn is_settling(error: &KafkaError) -> bool {
+    use rdkafka::types::RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownTopicOrPartition)
     )
 }
 
