@@ -1,20 +1,24 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tidemark_harness::{Folder, Kafka, S3Server};
 use tidemark_judge::source::{
-    CsvFormat, KafkaReader, KafkaSource, Sighting, StorageFormat, StorageReader, StorageSource, Topics, Until,
+    CsvFormat, KafkaReader, KafkaSource, Seen as What, Sighting, SourceError, StorageFormat, StorageReader,
+    StorageSource, Topics, Until,
 };
-use tidemark_judge::{Judge, OldImage, Placement, Settings};
+use tidemark_judge::{Judge, Observation, OldImage, Placement, Settings};
 
-use crate::Feed;
+use crate::{Feed, Progress};
 
 /// Where a feed writes to, and the consumer that reads it.
 pub struct Destination {
     target: Target,
     /// All that was read, and the checkpoints that the feed claimed, in the order they came.
     seen: Vec<Seen>,
+    progress: Arc<Progress>,
 }
 
 enum Target {
@@ -40,6 +44,17 @@ type Keep = Box<dyn std::any::Any + Send>;
 enum Seen {
     Sighting(Sighting),
     Checkpoint(u64),
+    /// From here on watermarks may fall, or not any more.
+    LateWriter(bool),
+}
+
+/// What writers wrote that had lost the feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LateWrites {
+    /// Rows that were there before.
+    pub rows: u64,
+    /// Watermarks below those that were there before.
+    pub watermarks: u64,
 }
 
 /// How long a consumer waits for what has to come.
@@ -73,6 +88,7 @@ impl Destination {
         Ok(Self {
             target,
             seen: Vec::new(),
+            progress: Arc::default(),
         })
     }
 
@@ -85,6 +101,15 @@ impl Destination {
 
     /// A prefix of an S3 server's bucket; `format` is `csv` or `canal-json`.
     pub fn s3(server: S3Server, prefix: &str, format: &'static str) -> Result<Self> {
+        let mut destination = Self::s3_at(&server, prefix, format)?;
+        if let Target::Files { _keep, .. } = &mut destination.target {
+            *_keep = Box::new(server);
+        }
+        Ok(destination)
+    }
+
+    /// A prefix of the bucket of an S3 server that someone else keeps.
+    pub fn s3_at(server: &S3Server, prefix: &str, format: &'static str) -> Result<Self> {
         let url = format!("s3://{}/{prefix}", server.bucket());
         let options = [
             ("aws_endpoint", server.endpoint()),
@@ -98,7 +123,7 @@ impl Destination {
             .to_vec();
         let extra = json!({"endpoint": server.endpoint(), "region": server.region(), "secretName": "s3"});
         let secret = Some((server.access_key().to_owned(), server.secret_key().to_owned()));
-        Self::files(url, format, options, extra, secret, Box::new(server))
+        Self::files(url, format, options, extra, secret, Box::new(()))
     }
 
     fn files(
@@ -131,6 +156,7 @@ impl Destination {
         Ok(Self {
             target,
             seen: Vec::new(),
+            progress: Arc::default(),
         })
     }
 
@@ -168,6 +194,11 @@ impl Destination {
         }
     }
 
+    /// How far the consumer is.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
     /// Reads what is there now.
     pub async fn read_on(&mut self) -> Result<()> {
         self.read(None).await
@@ -178,30 +209,31 @@ impl Destination {
         self.read(Some(ts)).await
     }
 
+    /// Reads what comes within this time.
+    pub async fn read_for(&mut self, time: Duration) -> Result<()> {
+        if let Target::Files { .. } = self.target {
+            self.read(None).await?;
+            tokio::time::sleep(time).await;
+            return Ok(());
+        }
+        Ok(self.read_kafka(Until::Deadline, time).await??)
+    }
+
     async fn read(&mut self, until: Option<u64>) -> Result<()> {
-        let seen = &mut self.seen;
+        let (seen, progress) = (&mut self.seen, &self.progress);
         match &mut self.target {
-            Target::Kafka { reader, .. } => {
-                let mut moved = reader.take().context("the reader is in use")?;
+            Target::Kafka { .. } => {
                 let aim = until.map_or(Until::End, Until::Watermark);
-                let (moved, sightings, read) = tokio::task::spawn_blocking(move || {
-                    let mut sightings = Vec::new();
-                    let read = moved.read(aim, PATIENCE, &mut |sighting| {
-                        sightings.push(Seen::Sighting(sighting));
-                    });
-                    (moved, sightings, read)
-                })
-                .await?;
-                *reader = Some(moved);
-                seen.extend(sightings);
-                Ok(read?)
+                Ok(self.read_kafka(aim, PATIENCE).await??)
             }
             Target::Files { reader, .. } => {
                 let deadline = tokio::time::Instant::now() + PATIENCE;
                 loop {
-                    let checkpoint = reader
-                        .poll(&mut |sighting| seen.push(Seen::Sighting(sighting)))
-                        .await?;
+                    let mut see = |sighting| {
+                        progress.note(&sighting);
+                        seen.push(Seen::Sighting(sighting));
+                    };
+                    let checkpoint = reader.poll(&mut see).await?;
                     if until.is_none_or(|ts| checkpoint.is_some_and(|checkpoint| checkpoint >= ts)) {
                         return Ok(());
                     }
@@ -214,9 +246,51 @@ impl Destination {
         }
     }
 
+    async fn read_kafka(&mut self, until: Until, patience: Duration) -> Result<Result<(), SourceError>> {
+        let Target::Kafka { reader, .. } = &mut self.target else {
+            bail!("no topics");
+        };
+        let mut moved = reader.take().context("the reader is in use")?;
+        let progress = Arc::clone(&self.progress);
+        let (moved, sightings, read) = tokio::task::spawn_blocking(move || {
+            let mut sightings = Vec::new();
+            let read = moved.read(until, patience, &mut |sighting| {
+                progress.note(&sighting);
+                sightings.push(Seen::Sighting(sighting));
+            });
+            (moved, sightings, read)
+        })
+        .await?;
+        *reader = Some(moved);
+        self.seen.extend(sightings);
+        Ok(read)
+    }
+
     /// Notes a checkpoint that the feed claims: what was read until now has to hold all at or below it.
     pub fn checkpoint(&mut self, ts: u64) {
         self.seen.push(Seen::Checkpoint(ts));
+    }
+
+    /// From now on, or no more, a writer that lost the feed may write what it had in its hands: it can only repeat, and its
+    /// watermarks are old ones, which consumers ignore.
+    pub fn late_writer(&mut self, writes: bool) {
+        self.seen.push(Seen::LateWriter(writes));
+    }
+
+    /// Takes out all that was read from partitions whose names begin so, to be judged apart.
+    pub fn take_out(&mut self, prefix: &str) -> Vec<Sighting> {
+        let mut taken = Vec::new();
+        self.seen = std::mem::take(&mut self.seen)
+            .into_iter()
+            .filter_map(|seen| match seen {
+                Seen::Sighting(sighting) if sighting.partition.starts_with(prefix) => {
+                    taken.push(sighting);
+                    None
+                }
+                seen => Some(seen),
+            })
+            .collect();
+        taken
     }
 
     /// Adapts the judge's settings to what the format can tell.
@@ -229,13 +303,109 @@ impl Destination {
         }
     }
 
-    /// Shows the judge all that was read.
-    pub fn show(self, judge: &mut Judge) {
-        for seen in self.seen {
+    /// Shows the judge all that was read; gives how many rows and watermarks of late writers were left out.
+    pub fn show(self, judge: &mut Judge) -> LateWrites {
+        let late = self.late_writes();
+        let mut told = LateWrites::default();
+        for (index, seen) in self.seen.into_iter().enumerate() {
             match seen {
+                Seen::Sighting(sighting) if late.contains(&index) => {
+                    let is_row = matches!(sighting.seen, What::Observation(Observation::Row(_)));
+                    told.rows += u64::from(is_row);
+                    told.watermarks += u64::from(!is_row);
+                }
                 Seen::Sighting(sighting) => judge.take(sighting),
                 Seen::Checkpoint(ts) => judge.observe_checkpoint(ts),
+                Seen::LateWriter(_) => {}
             }
         }
+        told
+    }
+
+    /// Places of what late writers wrote: watermarks below one of the same partition, and rows at or below it that were
+    /// there before just so.
+    fn late_writes(&self) -> HashSet<usize> {
+        let mut highest: HashMap<&str, u64> = HashMap::new();
+        let mut writes = false;
+        let mut late = HashSet::new();
+        for (index, seen) in self.seen.iter().enumerate() {
+            match seen {
+                Seen::LateWriter(now) => writes = *now,
+                Seen::Checkpoint(_) => {}
+                Seen::Sighting(sighting) => {
+                    let highest = highest.entry(&sighting.partition).or_default();
+                    match &sighting.seen {
+                        What::Observation(Observation::Watermark(ts)) if writes && ts < highest => {
+                            late.insert(index);
+                        }
+                        What::Observation(Observation::Watermark(ts)) => *highest = *ts.max(highest),
+                        What::Observation(Observation::Row(row))
+                            if writes && row.commit_ts <= *highest && self.was_before(index, sighting) =>
+                        {
+                            late.insert(index);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        late
+    }
+
+    fn was_before(&self, index: usize, sighting: &Sighting) -> bool {
+        self.seen[..index].iter().any(|seen| match seen {
+            Seen::Sighting(before) => before.partition == sighting.partition && before.seen == sighting.seen,
+            _ => false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_judge::{RowObservation, RowOp};
+
+    use super::*;
+
+    fn row(ts: u64) -> Seen {
+        sighting(Observation::Row(RowObservation {
+            schema: "shop".into(),
+            table: "t".into(),
+            commit_ts: ts,
+            op: RowOp::Insert,
+            row: [("id".to_owned(), Some("1".to_owned()))].into(),
+            old: None,
+        }))
+    }
+
+    fn sighting(observation: Observation) -> Seen {
+        Seen::Sighting(Sighting {
+            partition: "t/0".into(),
+            at_ms: None,
+            seen: What::Observation(observation),
+        })
+    }
+
+    #[test]
+    fn a_late_writer_may_repeat_what_was_there_and_nothing_else() {
+        let watermark = |ts| sighting(Observation::Watermark(ts));
+        let mut destination = Destination::folder("csv").unwrap();
+        destination.seen = vec![
+            row(1),
+            watermark(2),
+            watermark(1), // no late writer yet
+            Seen::LateWriter(true),
+            row(1),       // 4: was there before
+            watermark(1), // 5: below an earlier one
+            row(2),       // at the watermark, but new
+            row(3),
+            watermark(3),
+            row(3), // 9: was there before
+            Seen::LateWriter(false),
+            row(3),
+            watermark(2),
+        ];
+        let mut late: Vec<_> = destination.late_writes().into_iter().collect();
+        late.sort_unstable();
+        assert_eq!(late, [4, 5, 9]);
     }
 }

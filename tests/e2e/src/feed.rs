@@ -3,6 +3,10 @@ use serde_json::{Value, json};
 /// Makes a feed's YAML (JSON is YAML too).
 #[derive(Clone, Debug)]
 pub struct Feed {
+    /// The resource's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
     /// PD's urls.
     pub pd: Vec<String>,
     /// The sink, as under `spec.sink`.
@@ -19,6 +23,8 @@ impl Feed {
     /// A feed of all tables from now on.
     pub fn new(pd: Vec<String>, sink: Value) -> Self {
         Self {
+            name: "e2e".into(),
+            namespace: "tests".into(),
             pd,
             sink,
             tables: Vec::new(),
@@ -49,8 +55,18 @@ impl Feed {
         )
     }
 
-    /// The document.
+    /// How many workers it asks for.
+    pub fn replicas(&self) -> u64 {
+        self.more["workers"]["replicas"].as_u64().unwrap_or(1)
+    }
+
+    /// The document as text.
     pub fn yaml(&self) -> String {
+        format!("{:#}\n", self.document())
+    }
+
+    /// The document.
+    pub fn document(&self) -> Value {
         let mut spec = json!({
             "source": {"pd": self.pd},
             "sink": self.sink,
@@ -74,12 +90,11 @@ impl Feed {
                 }
             }
         }
-        let document = json!({
+        json!({
             "apiVersion": "tidemark.io/v1alpha1",
             "kind": "Changefeed",
-            "metadata": {"name": "e2e", "namespace": "tests"},
+            "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": spec,
-        });
-        format!("{document:#}\n")
+        })
     }
 }

@@ -3,11 +3,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tidemark_cluster::{Cluster, ClusterConfig};
-use tidemark_judge::{Bank, Judge, Settings, Verdict};
-use tidemark_workload::{TransactionMix, Workload, WorkloadConfig};
+use tidemark_judge::{Judge, Verdict};
+use tidemark_workload::Workload;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::judging::{self, workload_config};
 use crate::{Deeds, Destination, Nemesis, Worker};
 
 /// A run of the whole stream under faults.
@@ -77,16 +78,13 @@ pub async fn run(plan: &Plan, binary: &Path, mut to: Destination, say: Say<'_>) 
         ..ClusterConfig::default()
     };
     let cluster = Cluster::start(config).await?;
-    let workload = Workload::create(&cluster.pd_endpoints(), workload_config(plan)).await?;
+    let workload = Workload::create(
+        &cluster.pd_endpoints(),
+        workload_config(plan.seed, plan.rows_per_second),
+    )
+    .await?;
     let filled = cluster.now().0;
-    // The tables are there and empty at that ts: the stream holds their first rows too.
-    let start = workload
-        .ddls()
-        .await
-        .iter()
-        .map(|ddl| ddl.finished_ts)
-        .max()
-        .context("no tables")?;
+    let start = judging::beginning(&workload).await?;
     let ids = workload
         .tables()
         .iter()
@@ -160,28 +158,7 @@ pub async fn run(plan: &Plan, binary: &Path, mut to: Destination, say: Say<'_>) 
     worker.drain().await?;
     to.checkpoint(worker.saved_checkpoint()?);
 
-    let mut settings = Settings {
-        start_ts: start,
-        must_reach: Some(last),
-        ..Settings::default()
-    };
-    for table in workload.tables() {
-        settings.keys.insert(
-            (table.schema.clone(), table.name.clone()),
-            table.key_columns.clone(),
-        );
-        if let Some(sum) = table.expected_sum {
-            settings.banks.push(Bank {
-                schema: table.schema,
-                table: table.name,
-                column: "balance".into(),
-                sum: sum.into(),
-                from_ts: filled,
-            });
-        }
-    }
-    // Partitioned tables have several spans, whose replays interleave.
-    settings.replay_unit = tidemark_judge::ReplayUnit::Key;
+    let mut settings = judging::settings(&workload, |_, _| true, start, filled, last);
     to.adapt(&mut settings);
     say("judging");
     let mut judge = Judge::new(truth.rows(), settings);
@@ -195,18 +172,4 @@ pub async fn run(plan: &Plan, binary: &Path, mut to: Destination, say: Say<'_>) 
         worker_cpu: usage.cpu,
         settled,
     })
-}
-
-fn workload_config(plan: &Plan) -> WorkloadConfig {
-    WorkloadConfig {
-        seed: plan.seed,
-        databases: vec!["shop".into(), "crm".into()],
-        rows_per_second: plan.rows_per_second,
-        mix: TransactionMix {
-            abandoned: 3,
-            abandoned_ttl: Duration::from_millis(800),
-            ..TransactionMix::default()
-        },
-        ..WorkloadConfig::default()
-    }
 }

@@ -1,0 +1,334 @@
+//! What feeds cost the Kubernetes API server and the operator: writes, reads and bytes, CPU and memory.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use serde_json::json;
+use tidemark_cluster::{Cluster, ClusterConfig};
+use tidemark_crds::{Changefeed, StreamPhase};
+use tidemark_e2e::cost::{Tally, Who};
+use tidemark_e2e::{Feed, Fleet, Plane, Worker};
+use tidemark_harness::{Usage, eventually};
+use tidemark_workload::{Workload, WorkloadConfig};
+use tokio::time::sleep;
+
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Workers that are started at once.
+const TOGETHER: usize = 8;
+/// Status is written every ten seconds: a window holds three of them.
+const WINDOW: Duration = Duration::from_secs(30);
+const NAMESPACE: &str = "tests";
+
+/// Prints what feeds cost the API server and the operator. Every feed has one worker, a process of its own; API server and
+/// TiKV cluster are on this machine too.
+#[derive(Parser)]
+#[command(name = "tidemark-api-cost")]
+struct Cli {
+    /// Numbers of idle feeds, growing.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
+    feeds: Vec<usize>,
+    /// Tables of the feed that has many.
+    #[arg(long, default_value_t = 10_000)]
+    tables: usize,
+    /// Feeds of the operator that has many; those beyond the last of `--feeds` are made `Paused`, and those are then.
+    #[arg(long, default_value_t = 200)]
+    operator: usize,
+    /// The worker's binary, with the operator's beside it [default: beside this one].
+    #[arg(long)]
+    worker: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match measure(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A window's figures.
+struct Column {
+    feeds: usize,
+    tally: Tally,
+    operator: Spent,
+    server: Spent,
+}
+
+/// CPU of a window, as a share of a core, and memory after it.
+#[derive(Clone, Copy)]
+struct Spent {
+    cpu: f64,
+    rss: u64,
+}
+
+struct Costs {
+    plane: Arc<Plane>,
+    cluster: Cluster,
+    fleets: Vec<Fleet>,
+}
+
+async fn measure(cli: Cli) -> Result<()> {
+    let begun = Instant::now();
+    let worker = match cli.worker {
+        Some(path) => path,
+        None => Worker::built()?,
+    };
+    let cluster = Cluster::start(ClusterConfig {
+        resolved_ts_interval: Duration::from_secs(1),
+        ..ClusterConfig::default()
+    })
+    .await?;
+    tables(&cluster, "shop", 5).await?;
+    let mut costs = Costs {
+        plane: Plane::start(worker).await?,
+        cluster,
+        fleets: Vec::new(),
+    };
+    let mut columns = Vec::new();
+    for feeds in cli.feeds {
+        costs.grow(feeds).await?;
+        columns.push(costs.window(feeds).await?);
+        eprintln!("{feeds} feeds measured after {:.0?}", begun.elapsed());
+    }
+    show(&columns);
+    costs.fleets.clear();
+    costs.rest(cli.operator).await?;
+    let column = costs.window(cli.operator).await?;
+    println!(
+        "{} feeds, all Paused: operator {:.1} % of a core, {} MiB resident; {:.2} writes/s, {:.2} reads/s",
+        cli.operator,
+        column.operator.cpu * 100.0,
+        column.operator.rss >> 20,
+        column.tally.rate(column.tally.writes(Who::Operator).calls, 1),
+        column.tally.rate(column.tally.reads(Who::Operator).calls, 1),
+    );
+    eprintln!(
+        "{} resting feeds measured after {:.0?}",
+        cli.operator,
+        begun.elapsed()
+    );
+    costs.many_tables(cli.tables).await?;
+    eprintln!("done after {:.0?}", begun.elapsed());
+    Ok(())
+}
+
+/// Makes so many small tables.
+async fn tables(cluster: &Cluster, database: &str, count: usize) -> Result<Workload> {
+    let config = WorkloadConfig {
+        databases: vec![database.into()],
+        bank_accounts: 0,
+        mixed_tables: false,
+        extra_tables: count,
+        initial_rows: 0,
+        ..WorkloadConfig::default()
+    };
+    Ok(Workload::create(&cluster.pd_endpoints(), config).await?)
+}
+
+impl Costs {
+    fn feed(&self, index: usize) -> Feed {
+        let mut feed = Feed::new(self.cluster.pd_endpoints(), json!({"blackhole": {}}));
+        feed.name = format!("feed-{index}");
+        feed.namespace = NAMESPACE.into();
+        feed
+    }
+
+    /// Adds feeds until there are so many, and waits until all of them stream.
+    async fn grow(&mut self, count: usize) -> Result<()> {
+        let feeds: Vec<_> = (self.fleets.len()..count).map(|index| self.feed(index)).collect();
+        self.apply(&feeds).await?;
+        let plane = &self.plane;
+        let fleets: Vec<Fleet> = stream::iter(feeds)
+            .map(|feed| async move {
+                let mut fleet = Fleet::of(plane, &feed).await?;
+                fleet.run(0).await?;
+                anyhow::Ok(fleet)
+            })
+            .buffered(TOGETHER)
+            .try_collect()
+            .await?;
+        self.fleets.extend(fleets);
+        let streams = |feed: &Changefeed| {
+            let stream = feed.status.as_ref().and_then(|status| status.stream.as_ref());
+            stream.is_some_and(|stream| stream.phase == StreamPhase::Streaming)
+        };
+        self.all("streaming feeds", count, streams).await
+    }
+
+    async fn apply(&self, feeds: &[Feed]) -> Result<()> {
+        let documents: Vec<_> = feeds.iter().map(Feed::yaml).collect();
+        self.plane.namespace(NAMESPACE).await?;
+        self.plane.apply(&documents.join("---\n")).await
+    }
+
+    /// Waits until so many feeds are such.
+    async fn all(&self, what: &str, count: usize, such: impl Fn(&Changefeed) -> bool) -> Result<()> {
+        let api: Api<Changefeed> = self.plane.api(NAMESPACE);
+        eventually(PATIENCE, what, || async {
+            sleep(Duration::from_millis(500)).await;
+            let feeds = api.list(&ListParams::default()).await?.items;
+            let found = feeds.iter().filter(|feed| such(feed)).count();
+            ensure!(found == count, "{found} of {count}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Measures while nothing happens.
+    async fn window(&self, feeds: usize) -> Result<Column> {
+        // What the beginning caused has to end first.
+        sleep(Duration::from_secs(5)).await;
+        let (from, started) = (Timestamp::now().as_millisecond(), Instant::now());
+        let usage = || -> Result<(Usage, Usage)> {
+            let server = self.plane.servers.api_server_pid()?;
+            Ok((self.plane.operator().usage()?, Usage::of(server)?))
+        };
+        let before = usage()?;
+        sleep(WINDOW).await;
+        let after = usage()?;
+        let took = started.elapsed().as_secs_f64();
+        let tally = Tally::of(&self.plane.calls()?, from, Timestamp::now().as_millisecond());
+        let spent = |before: Usage, after: Usage| Spent {
+            cpu: (after.cpu - before.cpu).as_secs_f64() / took,
+            rss: after.rss,
+        };
+        Ok(Column {
+            feeds,
+            tally,
+            operator: spent(before.0, after.0),
+            server: spent(before.1, after.1),
+        })
+    }
+
+    /// Pauses all feeds and adds paused ones until there are so many.
+    async fn rest(&self, count: usize) -> Result<()> {
+        let paused = |index| {
+            let mut feed = self.feed(index);
+            feed.more = json!({"state": "Paused"});
+            feed
+        };
+        let feeds: Vec<_> = (0..count).map(paused).collect();
+        self.apply(&feeds).await?;
+        let rests = |feed: &Changefeed| {
+            let conditions = feed.status.iter().flat_map(|status| &status.conditions);
+            let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+            ready.any(|condition| condition.reason == "Paused")
+        };
+        self.all("resting feeds", count, rests).await
+    }
+
+    /// One feed with many tables: how large its status is and what its writes cost.
+    async fn many_tables(&self, count: usize) -> Result<()> {
+        let cluster = Cluster::start(ClusterConfig {
+            resolved_ts_interval: Duration::from_secs(1),
+            seed: 2,
+            ..ClusterConfig::default()
+        })
+        .await?;
+        let begun = Instant::now();
+        for part in 0..count.div_ceil(500) {
+            tables(&cluster, &format!("shop{part}"), 500.min(count - part * 500)).await?;
+        }
+        eprintln!("{count} tables made within {:.0?}", begun.elapsed());
+        let mut feed = Feed::new(cluster.pd_endpoints(), json!({"blackhole": {}}));
+        feed.name = "many-tables".into();
+        let mut fleet = Fleet::begin(&self.plane, &feed).await?;
+        fleet.run(0).await?;
+        let begun = Instant::now();
+        let from = Timestamp::now().as_millisecond();
+        eventually(PATIENCE, "streaming tables", || async {
+            sleep(Duration::from_millis(500)).await;
+            let status = fleet.status().await?;
+            ensure!(status["stream"]["phase"] == "Streaming", "{status}");
+            Ok(())
+        })
+        .await
+        .with_context(|| fleet.logs())?;
+        let (took, streaming) = (begun.elapsed(), Timestamp::now().as_millisecond());
+        sleep(WINDOW).await;
+        let api: Api<Changefeed> = self.plane.api(NAMESPACE);
+        let mut whole = api.get("many-tables").await?;
+        let status = serde_json::to_string(&whole.status)?.len();
+        whole.managed_fields_mut().clear();
+        let object = serde_json::to_string(&whole)?.len();
+        let calls = self.plane.calls()?;
+        let patches = |from: i64, to: i64| {
+            let mut sizes: Vec<_> = calls
+                .iter()
+                .filter(|call| call.user.ends_with(":many-tables-worker"))
+                .filter(|call| call.verb == "patch" && (from..to).contains(&call.at_ms))
+                .map(|call| call.sent)
+                .collect();
+            sizes.sort_unstable();
+            (sizes.len(), sizes.last().copied().unwrap_or(0))
+        };
+        let (opening, _) = patches(from, streaming);
+        let (idle, largest) = patches(streaming, i64::MAX);
+        let spans = whole.status.and_then(|status| status.spans).unwrap_or(0);
+        println!(
+            "1 feed with {spans} tables: status {status} B, whole resource {object} B; {opening} status patches within the {:.0} s \
+             until it streamed; then {:.2} patches/s of at most {largest} B",
+            took.as_secs_f64(),
+            idle as f64 / WINDOW.as_secs_f64(),
+        );
+        Ok(())
+    }
+}
+
+fn show(columns: &[Column]) {
+    let head: String = columns
+        .iter()
+        .map(|column| format!("{:>12}", format!("{} feeds", column.feeds)))
+        .collect();
+    println!("{:<44}{head}", "IDLE FEEDS, 1 WORKER EACH: PER FEED");
+    let kinds: BTreeSet<_> = columns.iter().flat_map(|column| column.tally.kinds()).collect();
+    let line = |name: &str, figure: &dyn Fn(&Column) -> String| {
+        let figures: String = columns
+            .iter()
+            .map(|column| format!("{:>12}", figure(column)))
+            .collect();
+        println!("{name:<44}{figures}");
+    };
+    for who in [Who::Workers, Who::Operator] {
+        let per_feed = |column: &Column, count: usize| column.tally.rate(count, column.feeds);
+        line(&format!("{}: writes/s", who.name()), &|column| {
+            format!("{:.3}", per_feed(column, column.tally.writes(who).calls))
+        });
+        line(&format!("{}: reads/s", who.name()), &|column| {
+            format!("{:.3}", per_feed(column, column.tally.reads(who).calls))
+        });
+        for kind in kinds.iter().filter(|kind| kind.0 == who) {
+            line(&format!("  {}", kind.1), &|column| {
+                format!("{:.3}", per_feed(column, column.tally.kind(kind).calls))
+            });
+        }
+        let bytes = |column: &Column, of: fn(&tidemark_e2e::cost::Sum) -> usize| {
+            let (writes, reads) = (column.tally.writes(who), column.tally.reads(who));
+            format!("{:.0}", per_feed(column, of(&writes) + of(&reads)))
+        };
+        line(&format!("{}: bytes/s sent", who.name()), &|column| {
+            bytes(column, |sum| sum.sent)
+        });
+        line(&format!("{}: bytes/s received", who.name()), &|column| {
+            bytes(column, |sum| sum.got)
+        });
+    }
+    let percent = |spent: Spent| format!("{:.1} %", spent.cpu * 100.0);
+    let memory = |spent: Spent| format!("{} MiB", spent.rss >> 20);
+    println!("ALL FEEDS TOGETHER");
+    line("API server: CPU, of a core", &|column| percent(column.server));
+    line("operator: CPU, of a core", &|column| percent(column.operator));
+    line("operator: resident memory", &|column| memory(column.operator));
+}

@@ -1,0 +1,7 @@
+//! What feeds cost the API server, by its audit log.
+
+mod table;
+mod tally;
+
+pub use table::{Column, Spent, show};
+pub use tally::{Sum, Tally, Who};
