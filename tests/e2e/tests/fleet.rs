@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 use tidemark_cluster::{Cluster, ClusterConfig};
 use tidemark_e2e::judging::{beginning, end_judged, workload_config};

@@ -1,6 +1,7 @@
 //! What feeds cost the Kubernetes API server and the operator: writes, reads and bytes, CPU and memory.
 
-use std::collections::BTreeSet;
+#![allow(clippy::print_stdout, reason = "its output is for people")]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use clap::Parser;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tidemark_cluster::{Cluster, ClusterConfig};
 use tidemark_crds::{Changefeed, StreamPhase};
-use tidemark_e2e::cost::{Tally, Who};
-use tidemark_e2e::{Feed, Fleet, Plane, Worker};
+use tidemark_e2e::audit::Call;
+use tidemark_e2e::cost::{Column, Spent, Tally, Who, table};
+use tidemark_e2e::{Feed, Fleet, OPERATOR, Plane, Worker};
 use tidemark_harness::{Usage, eventually};
 use tidemark_workload::{Workload, WorkloadConfig};
 use tokio::time::sleep;
@@ -24,8 +26,10 @@ use tokio::time::sleep;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Workers that are started at once.
 const TOGETHER: usize = 8;
-/// Status is written every ten seconds: a window holds three of them.
-const WINDOW: Duration = Duration::from_secs(30);
+/// Status is written every ten seconds: a window holds two of them.
+const WINDOW: Duration = Duration::from_secs(20);
+/// The operator has done what there was once it has asked nothing for so long.
+const QUIET: Duration = Duration::from_secs(2);
 const NAMESPACE: &str = "tests";
 
 /// Prints what feeds cost the API server and the operator. Every feed has one worker, a process of its own; API server and
@@ -58,21 +62,6 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A window's figures.
-struct Column {
-    feeds: usize,
-    tally: Tally,
-    operator: Spent,
-    server: Spent,
-}
-
-/// CPU of a window, as a share of a core, and memory after it.
-#[derive(Clone, Copy)]
-struct Spent {
-    cpu: f64,
-    rss: u64,
-}
-
 struct Costs {
     plane: Arc<Plane>,
     cluster: Cluster,
@@ -102,7 +91,8 @@ async fn measure(cli: Cli) -> Result<()> {
         columns.push(costs.window(feeds).await?);
         eprintln!("{feeds} feeds measured after {:.0?}", begun.elapsed());
     }
-    show(&columns);
+    print!("{}", table(&columns));
+    costs.passes("all Running").await?;
     costs.fleets.clear();
     costs.rest(cli.operator).await?;
     let column = costs.window(cli.operator).await?;
@@ -114,6 +104,7 @@ async fn measure(cli: Cli) -> Result<()> {
         column.tally.rate(column.tally.writes(Who::Operator).calls, 1),
         column.tally.rate(column.tally.reads(Who::Operator).calls, 1),
     );
+    costs.passes("all Paused").await?;
     eprintln!(
         "{} resting feeds measured after {:.0?}",
         cli.operator,
@@ -212,6 +203,49 @@ impl Costs {
         })
     }
 
+    /// Has the operator look at every feed once, as it does every five minutes or so.
+    async fn passes(&self, how: &str) -> Result<()> {
+        let api: Api<Changefeed> = self.plane.api(NAMESPACE);
+        let feeds = api.list(&ListParams::default()).await?.items;
+        let from = Timestamp::now().as_millisecond();
+        let before = self.plane.operator().usage()?;
+        let look = Patch::Merge(json!({"metadata": {"annotations": {"look": from.to_string()}}}));
+        for feed in &feeds {
+            api.patch(&feed.name_any(), &PatchParams::default(), &look)
+                .await?;
+        }
+        let calls = eventually(PATIENCE, "end of the passes", || async {
+            sleep(QUIET).await;
+            let calls = self.plane.calls()?;
+            let passes = calls.iter().filter(|call| is_of_a_pass(call));
+            let last = passes.map(|call| call.at_ms).max().unwrap_or(0);
+            let quiet = Timestamp::now().as_millisecond() - last;
+            ensure!(
+                last > from && u128::try_from(quiet)? >= QUIET.as_millis(),
+                "the operator is busy"
+            );
+            Ok(calls)
+        })
+        .await?;
+        let after = self.plane.operator().usage()?;
+        let calls: Vec<_> = calls
+            .iter()
+            .filter(|call| is_of_a_pass(call) && call.at_ms >= from)
+            .collect();
+        let writes = calls.iter().filter(|call| call.writes()).count();
+        let got: usize = calls.iter().map(|call| call.got).sum();
+        let per_feed = |all: usize| all as f64 / feeds.len() as f64;
+        println!(
+            "one pass of the operator, {how}: {:.1} reads, {:.1} writes, {:.0} bytes received, {:.1} ms CPU; {} MiB resident after",
+            per_feed(calls.len() - writes),
+            per_feed(writes),
+            per_feed(got),
+            (after.cpu - before.cpu).as_secs_f64() * 1000.0 / feeds.len() as f64,
+            after.rss >> 20,
+        );
+        Ok(())
+    }
+
     /// Pauses all feeds and adds paused ones until there are so many.
     async fn rest(&self, count: usize) -> Result<()> {
         let paused = |index| {
@@ -287,48 +321,7 @@ impl Costs {
     }
 }
 
-fn show(columns: &[Column]) {
-    let head: String = columns
-        .iter()
-        .map(|column| format!("{:>12}", format!("{} feeds", column.feeds)))
-        .collect();
-    println!("{:<44}{head}", "IDLE FEEDS, 1 WORKER EACH: PER FEED");
-    let kinds: BTreeSet<_> = columns.iter().flat_map(|column| column.tally.kinds()).collect();
-    let line = |name: &str, figure: &dyn Fn(&Column) -> String| {
-        let figures: String = columns
-            .iter()
-            .map(|column| format!("{:>12}", figure(column)))
-            .collect();
-        println!("{name:<44}{figures}");
-    };
-    for who in [Who::Workers, Who::Operator] {
-        let per_feed = |column: &Column, count: usize| column.tally.rate(count, column.feeds);
-        line(&format!("{}: writes/s", who.name()), &|column| {
-            format!("{:.3}", per_feed(column, column.tally.writes(who).calls))
-        });
-        line(&format!("{}: reads/s", who.name()), &|column| {
-            format!("{:.3}", per_feed(column, column.tally.reads(who).calls))
-        });
-        for kind in kinds.iter().filter(|kind| kind.0 == who) {
-            line(&format!("  {}", kind.1), &|column| {
-                format!("{:.3}", per_feed(column, column.tally.kind(kind).calls))
-            });
-        }
-        let bytes = |column: &Column, of: fn(&tidemark_e2e::cost::Sum) -> usize| {
-            let (writes, reads) = (column.tally.writes(who), column.tally.reads(who));
-            format!("{:.0}", per_feed(column, of(&writes) + of(&reads)))
-        };
-        line(&format!("{}: bytes/s sent", who.name()), &|column| {
-            bytes(column, |sum| sum.sent)
-        });
-        line(&format!("{}: bytes/s received", who.name()), &|column| {
-            bytes(column, |sum| sum.got)
-        });
-    }
-    let percent = |spent: Spent| format!("{:.1} %", spent.cpu * 100.0);
-    let memory = |spent: Spent| format!("{} MiB", spent.rss >> 20);
-    println!("ALL FEEDS TOGETHER");
-    line("API server: CPU, of a core", &|column| percent(column.server));
-    line("operator: CPU, of a core", &|column| percent(column.operator));
-    line("operator: resident memory", &|column| memory(column.operator));
+/// Whether the operator made this call for a feed: not for its own Lease, nor to watch.
+fn is_of_a_pass(call: &Call) -> bool {
+    call.user == OPERATOR && call.verb != "watch" && call.name != "tidemark-operator"
 }

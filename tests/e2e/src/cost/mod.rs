@@ -3,5 +3,5 @@
 mod table;
 mod tally;
 
-pub use table::{Column, Spent, show};
+pub use table::{Column, Spent, table};
 pub use tally::{Sum, Tally, Who};

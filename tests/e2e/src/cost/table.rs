@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use super::tally::{Sum, Tally, Who};
 
@@ -24,57 +25,70 @@ pub struct Column {
     pub server: Spent,
 }
 
-fn line(columns: &[Column], name: &str, figure: impl Fn(&Column) -> String) {
-    let figures: String = columns
-        .iter()
-        .map(|column| format!("{:>12}", figure(column)))
-        .collect();
-    println!("{name:<40}{figures}");
-}
-
-/// Prints figures of windows side by side.
-pub fn show(columns: &[Column]) {
-    line(columns, "IDLE FEEDS, ONE WORKER EACH", |column| {
-        column.feeds.to_string()
-    });
-    println!("workers, per feed");
-    calls(columns, Who::Workers, |column| column.feeds);
-    println!("operator, in all");
-    calls(columns, Who::Operator, |_| 1);
+/// Figures of windows side by side.
+pub fn table(columns: &[Column]) -> String {
+    let mut table = Table {
+        columns,
+        text: String::new(),
+    };
+    table.line("IDLE FEEDS, ONE WORKER EACH", |column| column.feeds.to_string());
+    table.head("workers, per feed");
+    table.calls(Who::Workers, |column| column.feeds);
+    table.head("operator, in all");
+    table.calls(Who::Operator, |_| 1);
     let percent = |spent: Spent| format!("{:.1} %", spent.cpu * 100.0);
-    line(columns, "  CPU, of a core", |column| percent(column.operator));
-    line(columns, "  resident memory", |column| {
+    table.line("  CPU, of a core", |column| percent(column.operator));
+    table.line("  resident memory", |column| {
         format!("{} MiB", column.operator.rss >> 20)
     });
-    println!("API server, in all");
-    line(columns, "  CPU, of a core", |column| percent(column.server));
+    table.head("API server, in all");
+    table.line("  CPU, of a core", |column| percent(column.server));
+    table.text
 }
 
-fn calls(columns: &[Column], who: Who, share: fn(&Column) -> usize) {
-    let rate = |column: &Column, count: usize| column.tally.rate(count, share(column));
-    line(columns, "  writes/s", |column| {
-        format!("{:.2}", rate(column, column.tally.writes(who).calls))
-    });
-    line(columns, "  reads/s", |column| {
-        format!("{:.2}", rate(column, column.tally.reads(who).calls))
-    });
-    let kinds = columns.iter().flat_map(|column| column.tally.kinds());
-    let kinds: BTreeSet<_> = kinds.filter(|kind| kind.0 == who).collect();
-    for kind in kinds {
-        line(columns, &format!("    {}", kind.1), |column| {
-            format!("{:.2}", rate(column, column.tally.kind(kind).calls))
-        });
-        line(columns, "      bytes of one", |column| {
-            let sum = column.tally.kind(kind);
-            (sum.sent / sum.calls.max(1)).to_string()
-        });
+struct Table<'a> {
+    columns: &'a [Column],
+    text: String,
+}
+
+impl Table<'_> {
+    fn head(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
     }
-    let bytes = |column: &Column, of: fn(&Sum) -> usize| {
-        let (writes, reads) = (column.tally.writes(who), column.tally.reads(who));
-        format!("{:.0}", rate(column, of(&writes) + of(&reads)))
-    };
-    line(columns, "  bytes/s sent", |column| bytes(column, |sum| sum.sent));
-    line(columns, "  bytes/s received", |column| {
-        bytes(column, |sum| sum.got)
-    });
+
+    fn line(&mut self, name: &str, figure: impl Fn(&Column) -> String) {
+        let _ = write!(self.text, "{name:<40}");
+        for column in self.columns {
+            let _ = write!(self.text, "{:>12}", figure(column));
+        }
+        self.text.push('\n');
+    }
+
+    fn calls(&mut self, who: Who, share: fn(&Column) -> usize) {
+        let rate = |column: &Column, count: usize| column.tally.rate(count, share(column));
+        self.line("  writes/s", |column| {
+            format!("{:.2}", rate(column, column.tally.writes(who).calls))
+        });
+        self.line("  reads/s", |column| {
+            format!("{:.2}", rate(column, column.tally.reads(who).calls))
+        });
+        let kinds = self.columns.iter().flat_map(|column| column.tally.kinds());
+        let kinds: BTreeSet<_> = kinds.filter(|kind| kind.0 == who).collect();
+        for kind in kinds {
+            self.line(&format!("    {}", kind.1), |column| {
+                format!("{:.2}", rate(column, column.tally.kind(kind).calls))
+            });
+            self.line("      bytes of one", |column| {
+                let sum = column.tally.kind(kind);
+                (sum.sent / sum.calls.max(1)).to_string()
+            });
+        }
+        let bytes = |column: &Column, of: fn(&Sum) -> usize| {
+            let (writes, reads) = (column.tally.writes(who), column.tally.reads(who));
+            format!("{:.0}", rate(column, of(&writes) + of(&reads)))
+        };
+        self.line("  bytes/s sent", |column| bytes(column, |sum| sum.sent));
+        self.line("  bytes/s received", |column| bytes(column, |sum| sum.got));
+    }
 }
