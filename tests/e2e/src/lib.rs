@@ -1,5 +1,11 @@
 //! The whole stream under test: a cluster, a workload, a worker process or a Kubernetes full of them, faults, and the judge.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "test code"
+)]
 
 pub mod audit;
 mod consumer;
