@@ -10,7 +10,7 @@ use super::table::Seat;
 use crate::cluster::peers::Link;
 
 /// A member that hasn't reported for so long counts as cut off; reports come five times a second.
-const SILENCE: Duration = Duration::from_millis(1500);
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// What a worker is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,8 @@ impl Roster {
     /// A stream has ended; gives whose it was.
     pub(crate) fn gone(&mut self, stream: u64) -> Option<Seat> {
         let seat = self.seat_of(stream)?;
-        self.workers.get_mut(&seat)?.link = None;
+        // A member that we don't hear any more may still hear us.
+        self.workers.get_mut(&seat)?.link.take()?.close();
         Some(seat)
     }
 

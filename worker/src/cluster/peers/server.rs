@@ -10,6 +10,7 @@ use tidemark_proto::peerspb::{FromMember, FromOwner, from_member, from_owner};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -28,9 +29,15 @@ pub(crate) struct Link {
     /// Names the stream.
     pub(crate) number: u64,
     send: mpsc::Sender<Result<FromOwner, Status>>,
+    closed: CancellationToken,
 }
 
 impl Link {
+    /// Ends the stream, so that the member connects anew.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+    }
+
     /// Sends a message; `false` where the member is gone or doesn't read.
     pub(crate) fn send(&self, message: from_owner::Message) -> bool {
         let message = FromOwner {
@@ -90,6 +97,7 @@ impl Peers for Service {
         let link = Link {
             number: self.numbers.fetch_add(1, Ordering::Relaxed),
             send,
+            closed: CancellationToken::new(),
         };
         tokio::spawn(pass_on(request.into_inner(), link, owner));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
@@ -103,6 +111,7 @@ async fn pass_on(mut messages: Streaming<FromMember>, link: Link, owner: mpsc::S
             next = messages.message() => next,
             () = owner.closed() => break,
             () = link.send.closed() => break,
+            () = link.closed.cancelled() => break,
         };
         let Ok(Some(message)) = next else { break };
         let Some(message) = message.message else { continue };

@@ -72,7 +72,8 @@ impl Reign<'_> {
             return self.hello(hello, &link);
         }
         let Some(seat) = self.roster.seat_of(link.number) else {
-            return;
+            // Someone whom we have given up: it has to say Hello again.
+            return link.close();
         };
         let table = &mut self.opened.table;
         match message {
