@@ -51,7 +51,8 @@ impl Authority {
     }
 
     /// Since when the API server has given no answer at all (no connection, a timeout, 429 or 5xx), so that a caller may
-    /// apply a rule of its own during an outage. `None` after any answer, also "someone else holds it".
+    /// apply a rule of its own during an outage. `None` after any answer about the Lease, also "someone else holds it"; a
+    /// refusal (403) is none, since a server that has just begun refuses everybody for a moment.
     pub fn unreachable_since(&self) -> Option<Instant> {
         self.0.read().unreachable_since
     }

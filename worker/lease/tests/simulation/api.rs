@@ -189,7 +189,7 @@ async fn lease(
     body: String,
 ) -> (StatusCode, String) {
     let sent = serde_json::from_str::<Lease>(&body).ok();
-    let writes = method != Method::GET;
+    let creates = method == Method::POST;
     let mut store = world.store.lock();
     let answer = store.answer(|store| match (method, sent) {
         (Method::GET, _) => store.read(),
@@ -197,8 +197,9 @@ async fn lease(
         (Method::PUT, Some(lease)) => store.replace(lease),
         _ => Err(INVALID),
     });
-    // Whoever tries to write learns of the Lease, be it by no answer; who reads doesn't if the answer is lost.
-    let process = headers.get(PROCESS).filter(|_| writes);
+    // Whoever tries to make one learns of the Lease, be it by no answer. A conflict on a renewal tells only that the own
+    // Lease is another or gone, and of a read the answer may be lost.
+    let process = headers.get(PROCESS).filter(|_| creates);
     let process = process.and_then(|process| process.to_str().ok());
     if let (Some(there), Some(process)) = (store.uid(), process) {
         let now = turmoil::sim_elapsed();
