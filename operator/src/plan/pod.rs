@@ -31,6 +31,8 @@ pub(super) fn template(
             service_account_name: Some(names::account(&identity.name)),
             automount_service_account_token: Some(true),
             enable_service_links: Some(false),
+            // The kernel shields process 1 from the timer that ends a worker which stands still beyond its Lease.
+            share_process_namespace: Some(true),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),

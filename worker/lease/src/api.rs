@@ -33,7 +33,11 @@ pub(crate) async fn send(api: &Api<Lease>, name: &str, action: Action, timeout: 
 
 fn meaning(result: Result<Lease, kube::Error>) -> Answer {
     match result {
-        Ok(lease) => Answer::Lease(Box::new(lease)),
+        Ok(mut lease) => {
+            // It would be sent back with each renewal, and is most of it; the API server keeps its own.
+            lease.metadata.managed_fields = None;
+            Answer::Lease(Box::new(lease))
+        }
         Err(kube::Error::Api(status)) => match status.code {
             404 => Answer::Missing,
             // A stale resourceVersion, or a Lease that someone else created first.

@@ -14,6 +14,14 @@ use crate::record;
 #[derive(Debug, Default)]
 pub struct LeaseObserver {
     seen: HashMap<(String, String), Sighting>,
+    told: HashMap<(String, String), Told>,
+}
+
+/// A version of a Lease that its holder has told of.
+#[derive(Debug)]
+struct Told {
+    version: String,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -83,18 +91,28 @@ impl LeaseObserver {
 }
 
 impl LeaseObserver {
+    /// Its holder has told us, by `now` at the latest, that the Lease has this resourceVersion: if that is what is seen later,
+    /// it was unchanged from now on, without our having asked the API server meanwhile.
+    pub fn told(&mut self, namespace: &str, name: &str, version: &str, now: Instant) {
+        let key = (namespace.to_owned(), name.to_owned());
+        if self.told.get(&key).is_none_or(|told| told.version != version) {
+            let version = version.to_owned();
+            self.told.insert(key, Told { version, since: now });
+        }
+    }
+
     /// Takes one Lease as answered at `now` at the latest, and judges it; others are kept as they are.
     pub fn see(&mut self, lease: &Lease, now: Instant) -> Observed {
         let key = key(lease);
-        let sighting = self.seen.entry(key.clone()).or_insert_with(|| Sighting {
+        let told = self.told.get(&key);
+        let told = told.filter(|told| lease.metadata.resource_version.as_ref() == Some(&told.version));
+        let first_seen = || Sighting {
             lease: lease.clone(),
-            since: now,
-        });
+            since: told.map_or(now, |told| told.since),
+        };
+        let sighting = self.seen.entry(key.clone()).or_insert_with(first_seen);
         if !record::unchanged(&sighting.lease, lease) {
-            *sighting = Sighting {
-                lease: lease.clone(),
-                since: now,
-            };
+            *sighting = first_seen();
         }
         judge(&key.1, sighting, now)
     }
@@ -228,6 +246,21 @@ mod tests {
             observer.see(&lease("w0", "a", 2, "u"), late).state,
             LeaseState::Fresh
         );
+    }
+
+    #[test]
+    fn what_a_holder_has_told_counts_as_seen() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut observer = LeaseObserver::new();
+        observer.told("", "w0", "2", start);
+        observer.told("", "w0", "2", at(4));
+        let renewed = lease("w0", "a", 2, "u");
+        assert_eq!(observer.see(&renewed, at(14)).state, LeaseState::Fresh);
+        assert_eq!(observer.see(&renewed, at(15)).state, LeaseState::Expired);
+        // A renewal that it could not tell of counts from when we see it.
+        let again = lease("w0", "a", 3, "u");
+        assert_eq!(observer.see(&again, at(16)).expires_in, Duration::from_secs(15));
     }
 
     #[test]

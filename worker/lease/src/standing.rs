@@ -68,6 +68,8 @@ pub struct SeenRecord {
     pub acquired: Option<Timestamp>,
     /// UID of the object, for audit.
     pub uid: Option<String>,
+    /// Its resourceVersion, which each renewal changes.
+    pub version: Option<String>,
 }
 
 impl SeenRecord {
@@ -78,6 +80,7 @@ impl SeenRecord {
             transitions: record::transitions(lease),
             acquired: record::acquired(lease),
             uid: lease.metadata.uid.clone(),
+            version: lease.metadata.resource_version.clone(),
         }
     }
 }

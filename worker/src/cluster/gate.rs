@@ -57,12 +57,21 @@ impl Gate {
         self.is_open_at(Instant::now())
     }
 
+    /// Until when the worker may write, as far as is known by now; `None` once it may not.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until_at(Instant::now())
+    }
+
     fn is_open_at(&self, now: Instant) -> bool {
+        self.until_at(now).is_some()
+    }
+
+    fn until_at(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state.lock();
-        let held = self.lease.term() == state.term && self.lease.holds_at(now);
-        let granted = state.granted_until.is_some_and(|until| now < until);
-        state.shut |= !(held || granted);
-        !state.shut
+        let held = self.lease.until().filter(|_| self.lease.term() == state.term);
+        let until = held.max(state.granted_until).filter(|until| now < *until);
+        state.shut |= until.is_none();
+        until.filter(|_| !state.shut)
     }
 }
 

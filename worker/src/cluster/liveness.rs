@@ -32,6 +32,7 @@ pub(crate) enum Fate {
 /// that was cut off from its predecessor as a member needn't begin to count anew.
 #[derive(Clone)]
 pub(crate) struct Sightings {
+    namespace: Arc<str>,
     leases: Api<Lease>,
     pods: Api<Pod>,
     observer: Arc<Mutex<LeaseObserver>>,
@@ -42,11 +43,19 @@ pub(crate) struct Sightings {
 impl Sightings {
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
         Self {
+            namespace: namespace.into(),
             leases: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client, namespace),
             observer: Arc::default(),
             warned: Arc::default(),
         }
+    }
+
+    /// A worker that is connected has told which version its Lease has: the time for which it is unchanged counts from here.
+    pub(crate) fn told(&self, pod: &str, version: &str) {
+        self.observer
+            .lock()
+            .told(&self.namespace, pod, version, Instant::now());
     }
 
     /// Looks at the Lease of a pod's worker, and at the pod.

@@ -2,9 +2,10 @@
 //!
 //! Each process holds a Lease of its own and contends for the feed's owner Lease. All are [`member`]s and stream the spans
 //! that the [`owner`] gives them over [`peers`]; the one that holds the owner Lease is both. [`gate`] and [`right`] say
-//! whether a process may still write and still own; [`liveness`] tells that another has ended before its Lease runs out;
+//! whether a process may still write and still own, [`deadman`] ends one that can't ask; [`liveness`] tells that another has ended before its Lease runs out;
 //! [`memory`] is what outlives a container, [`deleted`] has a deleted Lease made anew. docs/cluster.md explains the whole.
 
+mod deadman;
 mod deleted;
 mod gate;
 mod liveness;
@@ -39,6 +40,7 @@ use crate::error::{FeedError, chain};
 use crate::metrics::Metrics;
 use crate::secrets::SecretDir;
 use crate::state::StateDir;
+use deadman::DeadMan;
 use liveness::Sightings;
 use me::Me;
 use member::Member;
@@ -55,6 +57,8 @@ const POD: &str = "tidemark.io/pod";
 const LEASE: Duration = Duration::from_secs(15);
 /// How long a worker may write after the last renewal that was confirmed.
 const RENEW_WITHIN: Duration = Duration::from_secs(10);
+/// How long a worker may take to give up what it may not write any more; still within the time for which others wait.
+const GRACE: Duration = Duration::from_secs(3);
 /// How often Leases are renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
@@ -71,6 +75,7 @@ struct Shared {
     tls: PeerTls,
     door: Door,
     views: Views,
+    deadman: Arc<DeadMan>,
 }
 
 /// Takes part in a feed until SIGTERM, then drains.
@@ -107,6 +112,11 @@ async fn take_part(feed: Changefeed, args: &ServeArgs) -> Result<(), FeedError> 
             chain(&error)
         ))
     })?;
+    let deadman = DeadMan::start(GRACE).map_err(|error| {
+        FeedError::Stopped(format!(
+            "a timer that ends the process when it stands still: {error}"
+        ))
+    })?;
     let feed = Arc::new(feed);
     let parts = Parts::new(
         Changefeed::clone(&feed),
@@ -123,6 +133,7 @@ async fn take_part(feed: Changefeed, args: &ServeArgs) -> Result<(), FeedError> 
         tls,
         door,
         views,
+        deadman: Arc::new(deadman),
     };
     let parts = Arc::clone(&shared.parts);
     tokio::spawn(async move { parts.warm().await });

@@ -3,12 +3,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tidemark_model::{Span, Ts};
 use tidemark_proto::kvrpcpb::{self, KeyError, LockInfo, Op};
+use tokio::time::Instant;
 
+use super::call::Retry;
 use super::status::{Resolved, TxnStatus, words};
 use super::{KvClient, KvError};
 
 /// Transactions up to this size have their locks resolved key by key; larger ones by whole region.
 const LITE: usize = 16;
+const SCAN_LOCK: &str = "KvScanLock";
 /// Locks asked for in one request.
 const SCAN_LIMIT: u32 = 1024;
 
@@ -31,53 +34,76 @@ fn blocks(lock: &LockInfo) -> bool {
 impl KvClient {
     /// Finds the locks of a span with `start_ts <= upto` and resolves those of ended transactions.
     ///
-    /// Live transactions are left as they are.
+    /// Live transactions are left as they are. Regions that have moved or split are found again.
     pub async fn sweep_locks(&self, span: &Span, upto: Ts) -> Result<LockSweep, KvError> {
-        const WHAT: &str = "KvScanLock";
+        let retry = || Retry::new(SCAN_LOCK, Instant::now() + self.inner.config.deadline, upto.0);
+        let mut tries = retry();
         let mut sweep = LockSweep::default();
         let mut next = span.start.clone();
         loop {
-            let target = self.target(&next).await?;
             let rest = Span::new(next.clone(), span.end.clone());
-            let part = rest.intersect(&target.region.span).unwrap_or(rest);
-            let request = kvrpcpb::ScanLockRequest {
-                context: Some(target.context.clone()),
-                max_version: upto.0,
-                start_key: part.start.clone(),
-                end_key: part.end.clone(),
-                limit: SCAN_LIMIT,
-            };
-            let mut grpc = target.grpc.clone();
-            let answer = grpc.kv_scan_lock(request);
-            let mut answer = self
-                .send(WHAT, &target, answer, |answer| answer.region_error.take())
-                .await?;
-            let mut locks = std::mem::take(&mut answer.locks);
-            let full = locks.len() >= SCAN_LIMIT as usize;
-            let last = locks.last().map(|lock| lock.key.clone());
-            match answer.error.take() {
-                // A lock in memory only, of an async commit under way.
-                Some(KeyError {
-                    locked: Some(lock), ..
-                }) => locks.push(lock),
-                Some(error) => {
-                    return Err(KvError::Refused {
-                        what: WHAT,
-                        message: words(&error),
-                    });
+            match Box::pin(self.sweep_page(rest, upto)).await {
+                // What was resolved isn't there any more when the page is asked for again.
+                Err(error) => tries.pause(error).await?,
+                Ok((page, reached)) => {
+                    tries = retry();
+                    sweep.found += page.found;
+                    sweep.resolved += page.resolved;
+                    sweep.oldest_live = sweep.oldest_live.into_iter().chain(page.oldest_live).min();
+                    match reached {
+                        Some(reached) => next = reached,
+                        None => return Ok(sweep),
+                    }
                 }
-                None => {}
             }
-            locks.retain(blocks);
-            sweep.found += locks.len();
-            let live = self.resolve(locks, Ts::ZERO, &mut sweep).await?;
-            sweep.oldest_live = sweep.oldest_live.into_iter().chain(live).min();
-            next = match last {
-                Some(last) if full => [&last[..], &[0]].concat().into(),
-                _ if part.end.is_empty() || part.end == span.end => return Ok(sweep),
-                _ => part.end,
-            };
         }
+    }
+
+    /// One page within one region, and where the next one begins (`None`: all is done).
+    async fn sweep_page(&self, rest: Span, upto: Ts) -> Result<(LockSweep, Option<Bytes>), KvError> {
+        let target = self.target(&rest.start).await?;
+        let end = rest.end.clone();
+        let part = rest.intersect(&target.region.span).unwrap_or(rest);
+        let request = kvrpcpb::ScanLockRequest {
+            context: Some(target.context.clone()),
+            max_version: upto.0,
+            start_key: part.start.clone(),
+            end_key: part.end.clone(),
+            limit: SCAN_LIMIT,
+        };
+        let mut grpc = target.grpc.clone();
+        let answer = grpc.kv_scan_lock(request);
+        let mut answer = self
+            .send(SCAN_LOCK, &target, answer, |answer| answer.region_error.take())
+            .await?;
+        let mut locks = std::mem::take(&mut answer.locks);
+        let full = locks.len() >= SCAN_LIMIT as usize;
+        let last = locks.last().map(|lock| lock.key.clone());
+        match answer.error.take() {
+            // A lock in memory only, of an async commit under way.
+            Some(KeyError {
+                locked: Some(lock), ..
+            }) => locks.push(lock),
+            Some(error) => {
+                return Err(KvError::Refused {
+                    what: SCAN_LOCK,
+                    message: words(&error),
+                });
+            }
+            None => {}
+        }
+        locks.retain(blocks);
+        let mut sweep = LockSweep {
+            found: locks.len(),
+            ..LockSweep::default()
+        };
+        sweep.oldest_live = self.resolve(locks, Ts::ZERO, &mut sweep).await?.into_iter().min();
+        let reached = match last {
+            Some(last) if full => Some([&last[..], &[0]].concat().into()),
+            _ if part.end.is_empty() || part.end == end => None,
+            _ => Some(part.end),
+        };
+        Ok((sweep, reached))
     }
 
     /// Resolves the lock that an answer carries, on behalf of a read at `at`; gives what to report.

@@ -162,6 +162,30 @@ async fn a_sweep_resolves_expired_locks() {
 }
 
 #[tokio::test]
+async fn a_sweep_finds_regions_again_that_have_split() {
+    let cluster = three_regions().await;
+    let pd = pd(&cluster).await;
+    let kv = KvClient::new(pd.clone());
+    let at = pd.tso().await.unwrap();
+    // Now the client knows all regions, each of which it will find changed.
+    kv.sweep_locks(&Span::new("a", "z"), at).await.unwrap();
+    for key in ["c", "j", "q"] {
+        cluster.split(key.as_bytes()).unwrap();
+    }
+    let others: Vec<Vec<u8>> = ["d", "h", "k", "n", "r"]
+        .map(|key| key.as_bytes().to_vec())
+        .into();
+    cluster
+        .leave_lock(b"b", &others, b"v", Duration::from_millis(1))
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let at = pd.tso().await.unwrap();
+    let sweep = kv.sweep_locks(&Span::new("a", "z"), at).await.unwrap();
+    assert_eq!(sweep.oldest_live, None);
+    assert!(cluster.regions().iter().all(|region| region.locks == 0));
+}
+
+#[tokio::test]
 async fn a_read_without_a_store_ends_at_its_deadline() {
     let cluster = three_regions().await;
     let pd = pd(&cluster).await;

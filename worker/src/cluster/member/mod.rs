@@ -231,6 +231,7 @@ impl Member {
         self.shared.metrics.set_ready(false);
         self.remembered.extend(streaming.end().await);
         self.shared.parts.discard().await;
+        self.shared.deadman.release();
     }
 
     /// Without an owner to take the spans: makes all durable and remembers how far.

@@ -52,6 +52,8 @@ struct Session<'a> {
     held: Option<tidemark_proto::peerspb::Held>,
     /// The last report that the owner has read.
     heard: u64,
+    /// The version of our own Lease that the owner was told.
+    told: String,
 }
 
 /// How far a drain has come.
@@ -78,6 +80,7 @@ impl Member {
             remembered: now,
             held: None,
             heard: 0,
+            told: String::new(),
         };
         let mut ticks = interval(REPORT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -297,6 +300,7 @@ impl Session<'_> {
             received: received.0,
             unreachable: member.authority.unreachable_since().is_some(),
             held: self.held.clone(),
+            lease_version: self.lease_version(),
         };
         self.send(from_member::Message::Report(report))?;
         self.sent.push_back((self.number, now));
@@ -304,6 +308,19 @@ impl Session<'_> {
             self.sent.pop_front();
         }
         Ok(())
+    }
+
+    /// The version of our own Lease, unless the owner knows it.
+    fn lease_version(&mut self) -> String {
+        let standing = self.member.lease.borrow();
+        let version = standing.seen.as_ref().and_then(|seen| seen.version.as_deref());
+        let news = version
+            .filter(|version| *version != self.told)
+            .unwrap_or_default();
+        if !news.is_empty() {
+            news.clone_into(&mut self.told);
+        }
+        news.to_owned()
     }
 
     /// Whether all spans are given up, and the owner knows.

@@ -119,6 +119,8 @@ impl Streaming {
         // A DDL that stops the feed holds the barrier here too; the owner says so.
         let (halt, _) = watch::channel(None);
         engine.follow(initial.catalog, checkpoint, Arc::clone(&known) as _, halt);
+        let right = Arc::clone(&gate);
+        shared.deadman.watch(move || right.until());
         tracing::info!(%checkpoint, "Ready for spans");
         Ok(Self {
             engine,

@@ -81,6 +81,9 @@ impl Reign<'_> {
             from_member::Message::Report(report) => {
                 table.floor(seat, report.floor.map(Ts));
                 self.roster.report(seat, &report, Instant::now());
+                if let Some(worker) = self.roster.get(seat).filter(|_| !report.lease_version.is_empty()) {
+                    self.shared.sightings.told(&worker.pod, &report.lease_version);
+                }
                 return;
             }
             from_member::Message::Prepared(prepared) => {
