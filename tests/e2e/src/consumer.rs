@@ -1,4 +1,3 @@
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,10 +5,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tidemark_harness::{Folder, Kafka, S3Server};
 use tidemark_judge::source::{
-    CsvFormat, KafkaReader, KafkaSource, Seen as What, Sighting, SourceError, StorageFormat, StorageReader,
-    StorageSource, Topics, Until,
+    CsvFormat, KafkaReader, KafkaSource, Sighting, SourceError, StorageFormat, StorageReader, StorageSource,
+    Topics, Until,
 };
-use tidemark_judge::{Judge, Observation, OldImage, Placement, Settings};
+use tidemark_judge::{Judge, OldImage, Placement, Settings};
 
 use crate::{Feed, Progress};
 
@@ -44,17 +43,6 @@ type Keep = Box<dyn std::any::Any + Send>;
 enum Seen {
     Sighting(Sighting),
     Checkpoint(u64),
-    /// From here on watermarks may fall, or not any more.
-    LateWriter(bool),
-}
-
-/// What writers wrote that had lost the feed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LateWrites {
-    /// Rows that were there before.
-    pub rows: u64,
-    /// Watermarks below those that were there before.
-    pub watermarks: u64,
 }
 
 /// How long a consumer waits for what has to come.
@@ -271,12 +259,6 @@ impl Destination {
         self.seen.push(Seen::Checkpoint(ts));
     }
 
-    /// From now on, or no more, a writer that lost the feed may write what it had in its hands: it can only repeat, and its
-    /// watermarks are old ones, which consumers ignore.
-    pub fn late_writer(&mut self, writes: bool) {
-        self.seen.push(Seen::LateWriter(writes));
-    }
-
     /// Takes out all that was read from partitions whose names begin so, to be judged apart.
     pub fn take_out(&mut self, prefix: &str) -> Vec<Sighting> {
         let mut taken = Vec::new();
@@ -303,109 +285,13 @@ impl Destination {
         }
     }
 
-    /// Shows the judge all that was read; gives how many rows and watermarks of late writers were left out.
-    pub fn show(self, judge: &mut Judge) -> LateWrites {
-        let late = self.late_writes();
-        let mut told = LateWrites::default();
-        for (index, seen) in self.seen.into_iter().enumerate() {
+    /// Shows the judge all that was read.
+    pub fn show(self, judge: &mut Judge) {
+        for seen in self.seen {
             match seen {
-                Seen::Sighting(sighting) if late.contains(&index) => {
-                    let is_row = matches!(sighting.seen, What::Observation(Observation::Row(_)));
-                    told.rows += u64::from(is_row);
-                    told.watermarks += u64::from(!is_row);
-                }
                 Seen::Sighting(sighting) => judge.take(sighting),
                 Seen::Checkpoint(ts) => judge.observe_checkpoint(ts),
-                Seen::LateWriter(_) => {}
             }
         }
-        told
-    }
-
-    /// Places of what late writers wrote: watermarks below one of the same partition, and rows at or below it that were
-    /// there before just so.
-    fn late_writes(&self) -> HashSet<usize> {
-        let mut highest: HashMap<&str, u64> = HashMap::new();
-        let mut writes = false;
-        let mut late = HashSet::new();
-        for (index, seen) in self.seen.iter().enumerate() {
-            match seen {
-                Seen::LateWriter(now) => writes = *now,
-                Seen::Checkpoint(_) => {}
-                Seen::Sighting(sighting) => {
-                    let highest = highest.entry(&sighting.partition).or_default();
-                    match &sighting.seen {
-                        What::Observation(Observation::Watermark(ts)) if writes && ts < highest => {
-                            late.insert(index);
-                        }
-                        What::Observation(Observation::Watermark(ts)) => *highest = *ts.max(highest),
-                        What::Observation(Observation::Row(row))
-                            if writes && row.commit_ts <= *highest && self.was_before(index, sighting) =>
-                        {
-                            late.insert(index);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-        late
-    }
-
-    fn was_before(&self, index: usize, sighting: &Sighting) -> bool {
-        self.seen[..index].iter().any(|seen| match seen {
-            Seen::Sighting(before) => before.partition == sighting.partition && before.seen == sighting.seen,
-            _ => false,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tidemark_judge::{RowObservation, RowOp};
-
-    use super::*;
-
-    fn row(ts: u64) -> Seen {
-        sighting(Observation::Row(RowObservation {
-            schema: "shop".into(),
-            table: "t".into(),
-            commit_ts: ts,
-            op: RowOp::Insert,
-            row: [("id".to_owned(), Some("1".to_owned()))].into(),
-            old: None,
-        }))
-    }
-
-    fn sighting(observation: Observation) -> Seen {
-        Seen::Sighting(Sighting {
-            partition: "t/0".into(),
-            at_ms: None,
-            seen: What::Observation(observation),
-        })
-    }
-
-    #[test]
-    fn a_late_writer_may_repeat_what_was_there_and_nothing_else() {
-        let watermark = |ts| sighting(Observation::Watermark(ts));
-        let mut destination = Destination::folder("csv").unwrap();
-        destination.seen = vec![
-            row(1),
-            watermark(2),
-            watermark(1), // no late writer yet
-            Seen::LateWriter(true),
-            row(1),       // 4: was there before
-            watermark(1), // 5: below an earlier one
-            row(2),       // at the watermark, but new
-            row(3),
-            watermark(3),
-            row(3), // 9: was there before
-            Seen::LateWriter(false),
-            row(3),
-            watermark(2),
-        ];
-        let mut late: Vec<_> = destination.late_writes().into_iter().collect();
-        late.sort_unstable();
-        assert_eq!(late, [4, 5, 9]);
     }
 }

@@ -1,3 +1,4 @@
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::rbac::v1::Role;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use tidemark_harness::{Folder, Process, Signal, eventually, free_port};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::plane::PATIENCE;
-use crate::{Destination, Feed, Plane, kubelet, now_ms};
+use crate::{Destination, Feed, Plane, audit, kubelet, now_ms};
 
 /// A feed whose workers are processes, on a real API server with an operator: what pods do without the pods. They have the
 /// rights of the account that the operator makes.
@@ -31,8 +33,6 @@ pub struct Fleet {
 /// A worker's process that stands for a pod.
 struct Member {
     pod: String,
-    /// Port of its admin server.
-    admin: u16,
     process: Option<Process>,
     _kubelet: Option<AbortOnDropHandle<()>>,
 }
@@ -65,7 +65,6 @@ impl Fleet {
             fleet.pod_uid(&pod).await?;
             fleet.members.push(Member {
                 pod,
-                admin: free_port()?,
                 process: None,
                 _kubelet: None,
             });
@@ -123,32 +122,41 @@ impl Fleet {
             .await?;
         let feed_uid = self.feeds().get(&self.feed).await?.metadata.uid;
         let uid = self.pod_uid(&self.members[ordinal].pod).await?;
-        let pods = self.plane.api(&self.namespace);
         let member = &mut self.members[ordinal];
         let folder = self.folder.path();
-        let admin = format!("127.0.0.1:{}", member.admin);
-        let mut command = Command::new(self.plane.worker());
-        command
-            .arg("serve")
-            .arg("--changefeed")
-            .arg(folder.join("feed.yaml"))
-            .arg("--state")
-            .arg(folder.join(&uid))
-            .arg("--secrets")
-            .arg(folder.join("secrets"))
-            .arg("--peers")
-            .arg(folder.join("peers"))
-            .args(["--admin", &admin, "--listen", "127.0.0.1:0"])
-            .env("KUBECONFIG", kubeconfig)
-            .env("POD_NAME", &member.pod)
-            .env("POD_NAMESPACE", &self.namespace)
-            .env("POD_UID", &uid)
-            .env("POD_IP", "127.0.0.1")
-            .env("TIDEMARK_FEED_UID", feed_uid.context("no uid")?)
-            .env("TIDEMARK_REVISION", "test");
         let log = folder.join(format!("{}.log", member.pod));
-        member.process = Some(Process::spawn("worker", &mut command, &log, None)?);
-        member._kubelet = Some(kubelet::probe(pods, member.pod.clone(), uid, member.admin));
+        let pods = self.plane.api(&self.namespace);
+        for tries in 1.. {
+            // A free port may be taken by another process before the worker listens.
+            let admin = free_port()?;
+            let mut command = Command::new(self.plane.worker());
+            command
+                .arg("serve")
+                .arg("--changefeed")
+                .arg(folder.join("feed.yaml"))
+                .arg("--state")
+                .arg(folder.join(&uid))
+                .arg("--secrets")
+                .arg(folder.join("secrets"))
+                .arg("--peers")
+                .arg(folder.join("peers"))
+                .args(["--admin", &format!("127.0.0.1:{admin}")])
+                .args(["--listen", "127.0.0.1:0"])
+                .env("KUBECONFIG", &kubeconfig)
+                .env("POD_NAME", &member.pod)
+                .env("POD_NAMESPACE", &self.namespace)
+                .env("POD_UID", &uid)
+                .env("POD_IP", "127.0.0.1")
+                .env("TIDEMARK_FEED_UID", feed_uid.as_deref().context("no uid")?)
+                .env("TIDEMARK_REVISION", "test");
+            let mut process = Process::spawn("worker", &mut command, &log, None)?;
+            let listens = kubelet::listens(admin, &mut process).await?;
+            if listens || tries == 3 {
+                member.process = Some(process);
+                member._kubelet = Some(kubelet::probe(pods, member.pod.clone(), uid, admin));
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -168,6 +176,17 @@ impl Fleet {
             .as_mut()
             .context("not running")?
             .signal(signal)
+    }
+
+    /// Fails unless a worker has ended by SIGKILL.
+    pub fn was_killed(&mut self, ordinal: usize) -> Result<()> {
+        let mut process = self.members[ordinal].process.take().context("not running")?;
+        let ended = process.exited()?.context("it lives")?;
+        ensure!(
+            ended.signal() == Some(Signal::KILL.as_raw()),
+            "ended with {ended}"
+        );
+        Ok(())
     }
 
     /// Asks a worker to drain and end.
@@ -283,6 +302,13 @@ impl Fleet {
         to.read_on().await?;
         to.checkpoint(checkpoint);
         Ok(())
+    }
+
+    /// Fails if the workers were refused something or have a right that none of them has used so far.
+    pub async fn rights_are_the_least(&self) -> Result<()> {
+        let role = format!("{}-worker", self.feed);
+        let role = self.plane.api::<Role>(&self.namespace).get(&role).await?;
+        audit::are_the_least(&self.plane.calls()?, &role, &[self.identity()])
     }
 
     /// Namespace, name and number of pods.

@@ -21,7 +21,7 @@ mod progress;
 mod scenario;
 mod worker;
 
-pub use consumer::{Destination, LateWrites};
+pub use consumer::Destination;
 pub use feed::Feed;
 pub use fleet::Fleet;
 pub use nemesis::{Deeds, Nemesis, record_key};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use tidemark_harness::{ControlPlane, ControlPlaneOptions, Folder, Process, eventually, free_port};
@@ -96,10 +98,12 @@ impl Plane {
 
     /// Makes a namespace unless it is there.
     pub async fn namespace(&self, name: &str) -> Result<()> {
-        self.apply(&format!(
-            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"
-        ))
-        .await
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        match self.all().create(&PostParams::default(), &namespace).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            made => made.map(|_| ()).context("a namespace"),
+        }
     }
 
     /// The worker's binary.

@@ -12,10 +12,10 @@ use clap::Parser;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use serde_json::json;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
 use tidemark_cluster::{Cluster, ClusterConfig};
-use tidemark_crds::{Changefeed, StreamPhase};
+use tidemark_crds::Changefeed;
 use tidemark_e2e::audit::Call;
 use tidemark_e2e::cost::{Column, Spent, Tally, Who, table};
 use tidemark_e2e::{Feed, Fleet, OPERATOR, Plane, Worker};
@@ -92,9 +92,11 @@ async fn measure(cli: Cli) -> Result<()> {
         eprintln!("{feeds} feeds measured after {:.0?}", begun.elapsed());
     }
     print!("{}", table(&columns));
-    costs.passes("all Running").await?;
+    costs.passes().await?;
+    eprintln!("passes measured after {:.0?}", begun.elapsed());
     costs.fleets.clear();
     costs.rest(cli.operator).await?;
+    eprintln!("{} feeds rest after {:.0?}", cli.operator, begun.elapsed());
     let column = costs.window(cli.operator).await?;
     println!(
         "{} feeds, all Paused: operator {:.1} % of a core, {} MiB resident; {:.2} writes/s, {:.2} reads/s",
@@ -104,7 +106,6 @@ async fn measure(cli: Cli) -> Result<()> {
         column.tally.rate(column.tally.writes(Who::Operator).calls, 1),
         column.tally.rate(column.tally.reads(Who::Operator).calls, 1),
     );
-    costs.passes("all Paused").await?;
     eprintln!(
         "{} resting feeds measured after {:.0?}",
         cli.operator,
@@ -139,7 +140,7 @@ impl Costs {
     /// Adds feeds until there are so many, and waits until all of them stream.
     async fn grow(&mut self, count: usize) -> Result<()> {
         let feeds: Vec<_> = (self.fleets.len()..count).map(|index| self.feed(index)).collect();
-        self.apply(&feeds).await?;
+        self.create(&feeds).await?;
         let plane = &self.plane;
         let fleets: Vec<Fleet> = stream::iter(feeds)
             .map(|feed| async move {
@@ -151,26 +152,51 @@ impl Costs {
             .try_collect()
             .await?;
         self.fleets.extend(fleets);
-        let streams = |feed: &Changefeed| {
-            let stream = feed.status.as_ref().and_then(|status| status.stream.as_ref());
-            stream.is_some_and(|stream| stream.phase == StreamPhase::Streaming)
-        };
-        self.all("streaming feeds", count, streams).await
+        if let Err(error) = self.all("streaming feeds", count, "Replicating").await {
+            for fleet in &self.fleets {
+                let status = fleet.status().await?;
+                if status["stream"]["phase"] != "Streaming" {
+                    eprintln!("{status}\n{}", fleet.logs());
+                }
+            }
+            return Err(error);
+        }
+        Ok(())
     }
 
-    async fn apply(&self, feeds: &[Feed]) -> Result<()> {
-        let documents: Vec<_> = feeds.iter().map(Feed::yaml).collect();
+    async fn create(&self, feeds: &[Feed]) -> Result<()> {
         self.plane.namespace(NAMESPACE).await?;
-        self.plane.apply(&documents.join("---\n")).await
+        let api: Api<Changefeed> = self.plane.api(NAMESPACE);
+        for feed in feeds {
+            let feed = serde_json::from_value(feed.document())?;
+            api.create(&PostParams::default(), &feed).await?;
+        }
+        Ok(())
     }
 
-    /// Waits until so many feeds are such.
-    async fn all(&self, what: &str, count: usize, such: impl Fn(&Changefeed) -> bool) -> Result<()> {
+    /// Changes all feeds by a merge patch.
+    async fn edit_all(&self, patch: &Value) -> Result<usize> {
+        let api: Api<Changefeed> = self.plane.api(NAMESPACE);
+        let feeds = api.list(&ListParams::default()).await?.items;
+        for feed in &feeds {
+            let name = feed.name_any();
+            // The API server closes connections that were idle for long.
+            let patched = eventually(PATIENCE, "answer to a patch", || async {
+                let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+                Ok(api.patch(&name, &params, &patch).await?)
+            });
+            patched.await?;
+        }
+        Ok(feeds.len())
+    }
+
+    /// Waits until so many feeds are ready for this reason, with nothing under way.
+    async fn all(&self, what: &str, count: usize, reason: &str) -> Result<()> {
         let api: Api<Changefeed> = self.plane.api(NAMESPACE);
         eventually(PATIENCE, what, || async {
             sleep(Duration::from_millis(500)).await;
             let feeds = api.list(&ListParams::default()).await?.items;
-            let found = feeds.iter().filter(|feed| such(feed)).count();
+            let found = feeds.iter().filter(|feed| is_settled(feed, reason)).count();
             ensure!(found == count, "{found} of {count}");
             Ok(())
         })
@@ -204,16 +230,11 @@ impl Costs {
     }
 
     /// Has the operator look at every feed once, as it does every five minutes or so.
-    async fn passes(&self, how: &str) -> Result<()> {
-        let api: Api<Changefeed> = self.plane.api(NAMESPACE);
-        let feeds = api.list(&ListParams::default()).await?.items;
+    async fn passes(&self) -> Result<()> {
         let from = Timestamp::now().as_millisecond();
         let before = self.plane.operator().usage()?;
-        let look = Patch::Merge(json!({"metadata": {"annotations": {"look": from.to_string()}}}));
-        for feed in &feeds {
-            api.patch(&feed.name_any(), &PatchParams::default(), &look)
-                .await?;
-        }
+        let look = json!({"metadata": {"annotations": {"look": from.to_string()}}});
+        let feeds = self.edit_all(&look).await?;
         let calls = eventually(PATIENCE, "end of the passes", || async {
             sleep(QUIET).await;
             let calls = self.plane.calls()?;
@@ -234,13 +255,13 @@ impl Costs {
             .collect();
         let writes = calls.iter().filter(|call| call.writes()).count();
         let got: usize = calls.iter().map(|call| call.got).sum();
-        let per_feed = |all: usize| all as f64 / feeds.len() as f64;
+        let per_feed = |all: usize| all as f64 / feeds as f64;
         println!(
-            "one pass of the operator, {how}: {:.1} reads, {:.1} writes, {:.0} bytes received, {:.1} ms CPU; {} MiB resident after",
+            "one pass of the operator over a running feed: {:.1} reads, {:.1} writes, {:.0} bytes received, {:.1} ms CPU; {} MiB resident after",
             per_feed(calls.len() - writes),
             per_feed(writes),
             per_feed(got),
-            (after.cpu - before.cpu).as_secs_f64() * 1000.0 / feeds.len() as f64,
+            (after.cpu - before.cpu).as_secs_f64() * 1000.0 / feeds as f64,
             after.rss >> 20,
         );
         Ok(())
@@ -253,14 +274,10 @@ impl Costs {
             feed.more = json!({"state": "Paused"});
             feed
         };
-        let feeds: Vec<_> = (0..count).map(paused).collect();
-        self.apply(&feeds).await?;
-        let rests = |feed: &Changefeed| {
-            let conditions = feed.status.iter().flat_map(|status| &status.conditions);
-            let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
-            ready.any(|condition| condition.reason == "Paused")
-        };
-        self.all("resting feeds", count, rests).await
+        let there = self.edit_all(&json!({"spec": {"state": "Paused"}})).await?;
+        let feeds: Vec<_> = (there..count).map(paused).collect();
+        self.create(&feeds).await?;
+        self.all("resting feeds", count, "Paused").await
     }
 
     /// One feed with many tables: how large its status is and what its writes cost.
@@ -291,7 +308,13 @@ impl Costs {
         .await
         .with_context(|| fleet.logs())?;
         let (took, streaming) = (begun.elapsed(), Timestamp::now().as_millisecond());
-        sleep(WINDOW).await;
+        let before = fleet.checkpoint().await?;
+        eventually(PATIENCE, "status that is written again", || async {
+            sleep(Duration::from_millis(500)).await;
+            ensure!(fleet.checkpoint().await? > before, "the checkpoint stands still");
+            Ok(())
+        })
+        .await?;
         let api: Api<Changefeed> = self.plane.api(NAMESPACE);
         let mut whole = api.get("many-tables").await?;
         let status = serde_json::to_string(&whole.status)?.len();
@@ -299,23 +322,21 @@ impl Costs {
         let object = serde_json::to_string(&whole)?.len();
         let calls = self.plane.calls()?;
         let patches = |from: i64, to: i64| {
-            let mut sizes: Vec<_> = calls
+            let sizes: Vec<_> = calls
                 .iter()
                 .filter(|call| call.user.ends_with(":many-tables-worker"))
                 .filter(|call| call.verb == "patch" && (from..to).contains(&call.at_ms))
                 .map(|call| call.sent)
                 .collect();
-            sizes.sort_unstable();
-            (sizes.len(), sizes.last().copied().unwrap_or(0))
+            (sizes.len(), sizes.into_iter().max().unwrap_or(0))
         };
         let (opening, _) = patches(from, streaming);
-        let (idle, largest) = patches(streaming, i64::MAX);
+        let (_, largest) = patches(streaming, i64::MAX);
         let spans = whole.status.and_then(|status| status.spans).unwrap_or(0);
         println!(
             "1 feed with {spans} tables: status {status} B, whole resource {object} B; {opening} status patches within the {:.0} s \
-             until it streamed; then {:.2} patches/s of at most {largest} B",
+             until it streamed, then one each 10 s of {largest} B",
             took.as_secs_f64(),
-            idle as f64 / WINDOW.as_secs_f64(),
         );
         Ok(())
     }
@@ -324,4 +345,10 @@ impl Costs {
 /// Whether the operator made this call for a feed: not for its own Lease, nor to watch.
 fn is_of_a_pass(call: &Call) -> bool {
     call.user == OPERATOR && call.verb != "watch" && call.name != "tidemark-operator"
+}
+
+fn is_settled(feed: &Changefeed, reason: &str) -> bool {
+    let conditions: Vec<_> = feed.status.iter().flat_map(|status| &status.conditions).collect();
+    let has = |type_: &str| conditions.iter().find(|condition| condition.type_ == type_);
+    has("Ready").is_some_and(|ready| ready.reason == reason) && has("Reconciling").is_none()
 }

@@ -8,7 +8,7 @@ use super::open::LATE_TABLE;
 use super::play::Outcome;
 use super::stage::Stage;
 use super::steps::LATE_ROWS;
-use crate::{LateWrites, judging};
+use crate::judging;
 
 /// Ends the writing, waits until everything has arrived, and judges both feeds.
 pub(super) async fn close(stage: Stage, running: RunningWorkload, outcome: &mut Outcome) -> Result<()> {
@@ -41,7 +41,7 @@ pub(super) async fn close(stage: Stage, running: RunningWorkload, outcome: &mut 
         late,
         ..
     } = stage;
-    let mut figures = figures.into_inner();
+    let figures = figures.into_inner();
     for line in [orders, archive] {
         let Line {
             feed, streams, watch, ..
@@ -56,15 +56,7 @@ pub(super) async fn close(stage: Stage, running: RunningWorkload, outcome: &mut 
         let mut settings = judging::settings(&workload, streams, start, filled, last);
         read.adapt(&mut settings);
         let mut judge = Judge::new(truth.rows_of(streams), settings);
-        let late = read.show(&mut judge);
-        if late != LateWrites::default() {
-            let what = format!(
-                "{}: rows and watermarks of the old owner that came late",
-                feed.name
-            );
-            let text = format!("{} and {}", late.rows, late.watermarks);
-            figures.text("freeze-owner", what, text);
-        }
+        read.show(&mut judge);
         outcome.verdicts.push((feed.name, judge.verdict()));
     }
     outcome.figures = figures;

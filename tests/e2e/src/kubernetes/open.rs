@@ -126,7 +126,7 @@ fn feed(site: &Site, to: &Destination, name: &str, tables: &[&str], start: u64, 
         },
     });
     if let Some(storage) = feed.sink["storage"].as_object_mut() {
-        storage.insert("flushInterval".into(), "2s".into());
+        storage.insert("flushInterval".into(), "1s".into());
     }
     feed
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::close::close;
 use super::evidence::Evidence;
 use super::figures::Figures;
+use super::line::PATIENCE;
 use super::open::{NAMESPACE, open};
 use super::site::{Binaries, Site};
 use super::stage::{Clock, Stage};
@@ -137,6 +138,8 @@ async fn run(
     Box::pin(close(stage, running, outcome)).await
 }
 
+const DEMO: &str = "demo";
+
 /// Faults of TiKV for a while, and the death of the worker that owns the feed.
 async fn demo(stage: &Stage, seed: u64, time: Duration) -> Result<()> {
     let tables = stage.workload.tables();
@@ -147,11 +150,18 @@ async fn demo(stage: &Stage, seed: u64, time: Duration) -> Result<()> {
     let nemesis = Nemesis::new(stage.site.tikv.clone(), seed, ids);
     let stop = CancellationToken::new();
     stage.say("regions split, merge and move, a store dies and comes back");
+    let begun = stage.now();
     let trouble = tokio::spawn(nemesis.work(stop.clone()));
     sleep(time / 2).await;
     let owner = stage.orders.feed.owner(&stage.site).await?;
-    // No aim: the watermark waits for TiKV's faults, too.
-    kill_worker(stage, &stage.orders, &owner, "demo", None).await?;
+    // No aim: the watermark waits for TiKV's faults, too. What they cost alone stands beside it.
+    let killed = kill_worker(stage, &stage.orders, &owner, DEMO, None).await?;
+    let alone = stage.orders.watch.progress().worst_lag(begun.ms, killed.ms);
+    let what = "orders: farthest behind under TiKV's faults alone, before that";
+    stage.time(DEMO, what, alone, None);
+    let untouched = stage.archive.watch.reached(killed.ts, PATIENCE).await?;
+    let what = "archive, whose workers live: watermark past the same moment after";
+    stage.time(DEMO, what, killed.until(untouched), None);
     sleep(time / 2).await;
     stop.cancel();
     let deeds = trouble.await?;

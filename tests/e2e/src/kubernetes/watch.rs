@@ -23,7 +23,6 @@ pub(super) struct Watch {
 enum Order {
     /// Reads all that is there, then notes a checkpoint that the feed claimed before.
     Checkpoint(u64, oneshot::Sender<()>),
-    LateWriter(bool, oneshot::Sender<()>),
     End,
 }
 
@@ -59,11 +58,6 @@ impl Watch {
     /// Notes a checkpoint that the feed claims by now.
     pub(super) async fn checkpoint(&self, ts: u64) -> Result<()> {
         self.ask(|done| Order::Checkpoint(ts, done)).await
-    }
-
-    /// Tells that a writer that lost the feed may or may no more write what it had in its hands.
-    pub(super) async fn late_writer(&self, writes: bool) -> Result<()> {
-        self.ask(|done| Order::LateWriter(writes, done)).await
     }
 
     /// Waits until the watermark reaches a ts; gives when that was.
@@ -133,11 +127,6 @@ async fn read(mut destination: Destination, mut orders: mpsc::Receiver<Order>) -
                 destination.read_on().await?;
                 destination.checkpoint(ts);
                 // Who asked may have given up.
-                let _ = done.send(());
-            }
-            Ok(Order::LateWriter(writes, done)) => {
-                destination.read_on().await?;
-                destination.late_writer(writes);
                 let _ = done.send(());
             }
             Ok(Order::End) | Err(mpsc::error::TryRecvError::Disconnected) => return Ok(destination),

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use tidemark_harness::{Signal, eventually};
 
 use super::super::line::{Line, PATIENCE};
-use super::super::stage::Stage;
+use super::super::stage::{Moment, Stage};
 
 const STEP: &str = "kill-workers";
 /// What the stream should go on within, beyond the container's restart, seconds.
@@ -20,14 +20,15 @@ pub(super) async fn run(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Kills one worker and notes how long the feed's watermark stands, and how long Kubernetes takes to start its container.
+/// Kills one worker and notes how long the feed's watermark stands, and how long Kubernetes takes to start its container;
+/// gives when it was killed.
 pub(crate) async fn kill(
     stage: &Stage,
     line: &Line,
     pod: &str,
     step: &'static str,
     aim: Option<u64>,
-) -> Result<()> {
+) -> Result<Moment> {
     let site = &stage.site;
     stage.settle().await?;
     let before = line.feed.pod(site, pod).await?;
@@ -61,5 +62,5 @@ pub(crate) async fn kill(
         Duration::ZERO
     };
     stage.time(step, &format!("{pod} ({role}): beyond that"), beyond, aim);
-    Ok(())
+    Ok(moment)
 }
