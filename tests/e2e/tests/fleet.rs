@@ -79,7 +79,7 @@ async fn workers_share_a_feed_and_survive_each_other() -> Result<()> {
     fleet.run(frozen).await?;
     fleet.streams(3).await?;
 
-    to.checkpoint(fleet.checkpoint().await?);
+    fleet.note_checkpoint(&mut to).await?;
     let owner = fleet.owner().await?;
     fleet.drain(owner).await?;
     fleet.passes_now(&mut to, "the owner has drained").await?;
