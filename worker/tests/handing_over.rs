@@ -1,4 +1,5 @@
-//! A span that moves: nothing of it reaches the sink before its shard may write, nor once it has answered that it gave it up.
+//! A span that moves or waits for a DDL: nothing of it reaches the sink before its shard may write, nor once it has answered that
+//! it gave it up.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use tidemark_model::{Budget, KvChange, SpanId, Ts};
 use tidemark_pull::PullEvent;
 use tidemark_sink::{Batch, Sink, SinkError};
 use tidemark_tidb::Table;
+use tidemark_tidb::schema::Ddl;
 use tidemark_worker::metrics::Metrics;
 use tidemark_worker::stream::barrier::Barrier;
 use tidemark_worker::stream::progress::SpanProgress;
-use tidemark_worker::stream::shard::{NewSpan, Order, Shard, ShardContext};
+use tidemark_worker::stream::shard::{Hold, NewSpan, Order, Shard, ShardContext};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -25,6 +27,8 @@ struct SlowSink {
     begun: Semaphore,
     allowed: Semaphore,
     taken: Mutex<Vec<(SpanId, usize)>>,
+    /// Names of the tables of batches.
+    names: Mutex<Vec<String>>,
 }
 
 impl SlowSink {
@@ -33,6 +37,7 @@ impl SlowSink {
             begun: Semaphore::new(0),
             allowed: Semaphore::new(0),
             taken: Mutex::default(),
+            names: Mutex::default(),
         })
     }
 }
@@ -46,10 +51,15 @@ impl Sink for SlowSink {
         Box::pin(async { Ok(()) })
     }
 
+    fn ddl<'a>(&'a self, _: &'a Ddl) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(async move {
             self.begun.add_permits(1);
             pass(&self.allowed).await;
+            self.names.lock().push(batch.table.name.clone());
             self.taken.lock().push((batch.span, batch.changes.len()));
             batch.ack.done();
             Ok(())
@@ -221,4 +231,57 @@ async fn a_prepared_span_writes_only_what_is_left_when_it_is_released() {
     .unwrap();
     let sink = world.end().await;
     assert_eq!(*sink.taken.lock(), [(SPAN, 1)]);
+}
+
+#[tokio::test]
+async fn a_ddl_holds_its_tables_until_it_has_passed_and_rows_have_the_definition_of_their_time() {
+    let world = World::new();
+    world.sink.allowed.add_permits(100);
+    let progress = world.add(false).await;
+    let hold = |at: u64, table: i64| Hold {
+        at: Ts(at),
+        tables: [table].into(),
+    };
+    // The second waits behind the first; the third is another table's.
+    for held in [hold(25, 0), hold(45, 0), hold(15, 7)] {
+        world.order(|done| Order::Hold(held, done)).await.await.unwrap();
+    }
+    for ts in [20, 30, 40, 50] {
+        world.change(ts).await;
+    }
+    let comes_to = async |ts: u64| {
+        let arrived = async {
+            while progress.checkpoint() < Ts(ts) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(PATIENCE, arrived).await.unwrap();
+        // A shard that would go on would do so before it obeys.
+        let obeyed = world.order(|done| Order::Remove(SpanId(2), done)).await;
+        obeyed.await.unwrap();
+        assert_eq!(progress.checkpoint(), Ts(ts));
+    };
+    comes_to(24).await;
+    let renamed = |name: &str| {
+        let mut table = Table::plain_kv();
+        table.name = name.into();
+        vec![Arc::new(table)]
+    };
+    let passed = world
+        .order(|done| Order::Pass(Ts(25), renamed("second"), done))
+        .await;
+    passed.await.unwrap();
+    comes_to(44).await;
+    let passed = world
+        .order(|done| Order::Pass(Ts(45), renamed("third"), done))
+        .await;
+    passed.await.unwrap();
+    comes_to(50).await;
+    let sink = world.end().await;
+    let names = sink.names.lock().clone();
+    assert_eq!(names.first().map(String::as_str), Some("kv"));
+    assert_eq!(names.last().map(String::as_str), Some("third"));
+    assert!(names.is_sorted_by_key(|name| ["kv", "second", "third"].iter().position(|known| known == name)));
+    let rows: usize = sink.taken.lock().iter().map(|(_, rows)| rows).sum();
+    assert_eq!(rows, 4);
 }

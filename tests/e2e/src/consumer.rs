@@ -1,14 +1,15 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tidemark_harness::{Folder, Kafka, S3Server};
 use tidemark_judge::source::{
-    CsvFormat, KafkaReader, KafkaSource, Sighting, SourceError, StorageFormat, StorageReader, StorageSource,
-    Topics, Until,
+    CsvFormat, KafkaReader, KafkaSource, Seen as What, Sighting, SourceError, StorageFormat, StorageReader,
+    StorageSource, Topics, Until,
 };
-use tidemark_judge::{Judge, OldImage, Placement, Settings};
+use tidemark_judge::{Judge, Observation, OldImage, Placement, Settings};
 
 use crate::{Feed, Progress};
 
@@ -43,6 +44,16 @@ type Keep = Box<dyn std::any::Any + Send>;
 enum Seen {
     Sighting(Sighting),
     Checkpoint(u64),
+}
+
+/// A table's rows and DDLs in one partition.
+#[derive(Default)]
+struct TableStream {
+    /// Commit ts of rows.
+    rows: BTreeSet<u64>,
+    highest: u64,
+    /// The highest ts of a DDL.
+    passed: u64,
 }
 
 /// How long a consumer waits for what has to come.
@@ -257,6 +268,50 @@ impl Destination {
     /// Notes a checkpoint that the feed claims: what was read until now has to hold all at or below it.
     pub fn checkpoint(&mut self, ts: u64) {
         self.seen.push(Seen::Checkpoint(ts));
+    }
+
+    /// The DDLs that were read, each once, in the order of their ts.
+    ///
+    /// # Errors
+    /// If one stands in a partition of its table's topic before a row that it had to follow, or behind one that it had to come
+    /// before.
+    pub fn ddls(&self) -> Result<BTreeMap<u64, String>> {
+        let mut ddls = BTreeMap::new();
+        let mut streams: HashMap<[&str; 3], TableStream> = HashMap::new();
+        for seen in &self.seen {
+            let Seen::Sighting(sighting) = seen else { continue };
+            match &sighting.seen {
+                What::Ddl {
+                    schema,
+                    table,
+                    commit_ts,
+                    sql,
+                } => {
+                    let stream = streams.entry([&sighting.partition, schema, table]).or_default();
+                    let known = ddls.insert(*commit_ts, sql.clone()).is_some();
+                    ensure!(
+                        known || stream.highest < *commit_ts,
+                        "{sql} at {commit_ts} comes behind a row of {}",
+                        stream.highest
+                    );
+                    stream.passed = stream.passed.max(*commit_ts);
+                }
+                What::Observation(Observation::Row(row)) => {
+                    let stream = streams
+                        .entry([&sighting.partition, &row.schema, &row.table])
+                        .or_default();
+                    ensure!(
+                        !stream.rows.insert(row.commit_ts) || row.commit_ts > stream.passed,
+                        "a new row of {} comes behind the DDL at {}",
+                        row.commit_ts,
+                        stream.passed
+                    );
+                    stream.highest = row.commit_ts.max(stream.highest);
+                }
+                _ => {}
+            }
+        }
+        Ok(ddls)
     }
 
     /// Takes out all that was read from partitions whose names begin so, to be judged apart.

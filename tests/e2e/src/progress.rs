@@ -49,7 +49,7 @@ impl Progress {
                 state.common = state.common.max(*ts);
                 state.advance();
             }
-            Seen::Malformed(_) => {}
+            Seen::Ddl { .. } | Seen::Malformed(_) => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! DDL while the stream runs: new tables are followed, others' DDL is ignored, and what can't be followed stops the feed.
+//! DDL while the stream runs: it is followed, that of other tables is ignored, and what can't be followed stops the feed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
 use std::time::Duration;
@@ -157,11 +157,12 @@ async fn new_tables_are_streamed(to: Destination, seed: u64) {
         .unwrap();
     workload.ddl("shop", "tmp_work", Ddl::Truncate).await.unwrap();
     workload.ddl("crm", "extra_0", Ddl::Drop).await.unwrap();
-    workload
+    let indexed = workload
         .ddl("shop", "fresh", Ddl::AddIndex("by_int".into(), vec![4]))
         .await
         .unwrap();
     stream.rows_of("shop", "extra_0", 50).await;
+    stream.to.read_until(indexed).await.unwrap();
 
     // A new worker finds the new tables in the schema; and one more comes up.
     stream.worker.kill().unwrap();
@@ -190,19 +191,117 @@ async fn tables_created_meanwhile_reach_csv_files_from_their_first_row() {
     new_tables_are_streamed(Destination::folder("csv").unwrap(), 22).await;
 }
 
-/// A DDL on a streamed table ends the worker below it, and ends every later worker at the same place.
-async fn the_feed_stops_below(to: Destination, seed: u64, ddl: Ddl, words: &[&str]) {
+/// Changes streamed tables in all ways while rows are written, some while the worker is dead, and judges what arrived.
+async fn ddl_is_followed(to: Destination, seed: u64) {
     let mut stream = Stream::begin(to, seed).await;
+    let mut told = Vec::new();
+    let more = |name: &str| Ddl::AddColumn(ColumnSpec::new(name, ColumnKind::bigint()));
     stream.rows_of("shop", "extra_0", 50).await;
-    let at = stream.workload.ddl("shop", "extra_0", ddl).await.unwrap();
+    for ddl in [more("one"), more("two"), Ddl::AddIndex("by_int".into(), vec![4])] {
+        told.push(stream.workload.ddl("shop", "extra_0", ddl).await.unwrap());
+    }
+    stream.rows_of("shop", "extra_0", 50).await;
+    told.push(
+        stream
+            .workload
+            .ddl("shop", "extra_1", Ddl::Truncate)
+            .await
+            .unwrap(),
+    );
+    stream.rows_of("shop", "extra_1", 50).await;
+
+    // Consumers of files look at a table version once the checkpoint has passed it.
+    stream.to.read_until(told[told.len() - 1]).await.unwrap();
+    stream.worker.kill().unwrap();
+    stream.to.read_on().await.unwrap();
+    let saved = stream.worker.saved_checkpoint().unwrap();
+    stream.to.checkpoint(saved);
+    told.push(
+        stream
+            .workload
+            .ddl("shop", "extra_0", more("three"))
+            .await
+            .unwrap(),
+    );
+    stream.rows_of("shop", "extra_0", 50).await;
+    let renamed = Ddl::Rename("renamed".into());
+    told.push(stream.workload.ddl("shop", "extra_0", renamed).await.unwrap());
+    stream.rows_of("shop", "renamed", 50).await;
+    stream.worker.start_ready().await.unwrap();
+
+    stream.create("shop", shape("mixed_hash_parts")).await;
+    stream.rows_of("shop", "mixed_hash_parts", 50).await;
+    told.push(
+        stream
+            .workload
+            .ddl("shop", "mixed_hash_parts", Ddl::Truncate)
+            .await
+            .unwrap(),
+    );
+    stream.rows_of("shop", "mixed_hash_parts", 50).await;
+    told.push(
+        stream
+            .workload
+            .ddl("shop", "mixed_hash_parts", Ddl::Drop)
+            .await
+            .unwrap(),
+    );
+    told.push(
+        stream
+            .workload
+            .ddl("shop", "renamed", more("four"))
+            .await
+            .unwrap(),
+    );
+    let hidden = Ddl::Rename("tmp_hidden".into());
+    told.push(stream.workload.ddl("shop", "extra_1", hidden).await.unwrap());
+    stream.rows_of("shop", "renamed", 50).await;
+    stream.rows_of("shop", "tmp_hidden", 50).await;
+
+    let last = stream.stop_writing().await.max_commit_ts();
+    stream.worker.checkpoint_above(last).await.unwrap();
+    stream.to.read_until(last).await.unwrap();
+    stream.worker.drain().await.unwrap();
+    stream.to.checkpoint(stream.worker.saved_checkpoint().unwrap());
+    let ddls = stream.to.ddls().unwrap();
+    for at in told {
+        assert!(ddls.contains_key(&at), "the DDL at {at} was not told: {ddls:?}");
+    }
+    stream.judge(last);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_follows_ddl() {
+    Box::pin(ddl_is_followed(kafka("altered").await, 25)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn csv_files_follow_ddl() {
+    Box::pin(ddl_is_followed(Destination::folder("csv").unwrap(), 26)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canal_json_files_follow_ddl() {
+    Box::pin(ddl_is_followed(Destination::folder("canal-json").unwrap(), 27)).await;
+}
+
+/// A DDL that brings rows into the feed which are not in the stream ends the worker below it, and ends every later worker at the
+/// same place.
+async fn the_feed_stops_below(to: Destination, seed: u64) {
+    let mut stream = Stream::begin(to, seed).await;
+    stream.create("shop", shapes::int_key("tmp_work")).await;
+    stream.rows_of("shop", "tmp_work", 50).await;
+    let renamed = Ddl::Rename("work".into());
+    let at = stream.workload.ddl("shop", "tmp_work", renamed).await.unwrap();
     let (code, output) = stream.worker.outcome().await.unwrap();
     let line = complaint(&output);
     assert_eq!(code, Some(1), "{output}");
-    for word in words
-        .iter()
-        .copied()
-        .chain(["shop.extra_0", &at.to_string(), "the feed stops below it"])
-    {
+    for word in [
+        "RENAME TABLE",
+        "shop.work",
+        &at.to_string(),
+        "the feed stops below it",
+    ] {
         assert!(line.contains(word), "{line:?} does not say {word:?}");
     }
     assert_eq!(stream.worker.saved_checkpoint().unwrap(), at - 1);
@@ -231,19 +330,11 @@ fn complaint(output: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn add_column_stops_a_feed_to_files() {
-    let ddl = Ddl::AddColumn(ColumnSpec::new("more", ColumnKind::bigint()));
-    let to = Destination::folder("canal-json").unwrap();
-    the_feed_stops_below(to, 23, ddl, &["ALTER TABLE `extra_0` ADD COLUMN `more`"]).await;
+async fn rows_that_come_into_the_filter_stop_a_feed_to_files() {
+    the_feed_stops_below(Destination::folder("canal-json").unwrap(), 23).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn truncate_stops_a_feed_to_kafka() {
-    the_feed_stops_below(
-        kafka("truncated").await,
-        24,
-        Ddl::Truncate,
-        &["TRUNCATE TABLE `extra_0`"],
-    )
-    .await;
+async fn rows_that_come_into_the_filter_stop_a_feed_to_kafka() {
+    the_feed_stops_below(kafka("stopped").await, 24).await;
 }

@@ -43,7 +43,7 @@ async fn feeds_say_what_is_wrong_and_go_on_where_they_can() -> Result<()> {
         refused::a_start_in_the_future_is_refused,
         refused::a_broker_that_is_not_there_is_named,
         refused::a_place_that_can_not_be_written_is_named,
-        refused::a_ddl_stops_the_feed_below_it,
+        refused::a_ddl_that_brings_rows_stops_the_feed_below_it,
     );
     all!(
         survived::a_feed_survives_lost_leases_and_pd,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use tidemark_model::{KvChange, Ts};
+use tidemark_tidb::schema::Ddl;
 use tidemark_tidb::{RowKey, Table};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -82,6 +83,10 @@ fn decode(table: &Table, changes: &[KvChange]) -> Result<u64, SinkError> {
 
 impl Sink for Blackhole {
     fn announce<'a>(&'a self, _table: &'a Arc<Table>, _since: Ts) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn ddl<'a>(&'a self, _ddl: &'a Ddl) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tidemark_model::Ts;
 use tidemark_tidb::Table;
+use tidemark_tidb::schema::Ddl;
 
 /// A destination of changes.
 ///
@@ -36,6 +37,10 @@ pub trait Sink: Send + Sync {
     /// Makes a table version known before its first row: creates topics, writes schema files.
     /// `since` is the ts from which the version counts: the feed's start or a DDL's commit ts.
     fn announce<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// Takes a DDL: all changes before it are durable, and of the tables that it changed none after it was handed over. On
+    /// return it is durable too. It may come again after a death: doing it twice has to do what once does.
+    fn ddl<'a>(&'a self, ddl: &'a Ddl) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// Takes a batch. Returns when there is room for the next, not when this one is durable;
     /// durability is told through [`Batch::ack`].

@@ -4,6 +4,8 @@
 
 #[path = "kafka/cost.rs"]
 mod cost;
+#[path = "kafka/ddl.rs"]
+mod ddl;
 #[path = "kafka/faults.rs"]
 mod faults;
 #[path = "kafka/login.rs"]

@@ -111,7 +111,13 @@ fn set(timer: &mut Timer, after: Duration) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a process that tells that it stands still is what is tested"
+)]
 mod tests {
+    use std::io::{BufRead, BufReader};
     use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, Command, Stdio};
 
@@ -121,6 +127,7 @@ mod tests {
     use super::*;
 
     const ROLE: &str = "TIDEMARK_DEADMAN";
+    const SET: &str = "the timer is set";
     const SECOND: Duration = Duration::from_secs(1);
 
     /// The same test in a process of its own, as the one that lives or dies.
@@ -128,7 +135,7 @@ mod tests {
         let name = format!("cluster::deadman::tests::{test}");
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", &name, "--nocapture"]).env(ROLE, role);
-        command.stdout(Stdio::null()).spawn().unwrap()
+        command.stdout(Stdio::piped()).spawn().unwrap()
     }
 
     fn role() -> Option<String> {
@@ -146,10 +153,13 @@ mod tests {
         if role().is_some() {
             let switch = DeadMan::start(SECOND).unwrap();
             run_out(&switch);
-            thread::sleep(Duration::from_secs(600));
+            thread::sleep(SECOND / 2);
+            println!("{SET}");
+            thread::sleep(600 * SECOND);
         }
         let mut child = child("a_stopped_process_is_killed_when_its_right_has_run_out", "dies");
-        thread::sleep(Duration::from_millis(200));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap() == SET));
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGSTOP).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
     }

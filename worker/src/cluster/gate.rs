@@ -9,6 +9,7 @@ use tidemark_lease::Authority;
 use tidemark_model::Ts;
 use tidemark_sink::{Batch, Sink, SinkError};
 use tidemark_tidb::Table;
+use tidemark_tidb::schema::Ddl;
 
 /// Open while the worker's own Lease holds or its owner's grant does, without a gap between; once shut it stays shut.
 ///
@@ -97,6 +98,13 @@ impl Sink for Gated {
         Box::pin(async move {
             self.check()?;
             self.sink.announce(table, since).await
+        })
+    }
+
+    fn ddl<'a>(&'a self, ddl: &'a Ddl) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.check()?;
+            self.sink.ddl(ddl).await
         })
     }
 

@@ -1,13 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use tidemark_crds::Limits;
 use tidemark_merge::{Spill, SpillConfig};
 use tidemark_model::{Budget, Ts};
 use tidemark_pull::{PdClient, Puller};
 use tidemark_sink::Sink;
-use tidemark_tidb::Table;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -117,17 +115,6 @@ impl Engine {
         );
         self.tasks
             .spawn(follower.follow(&self.puller, self.wiring.next_id(), start));
-    }
-}
-
-/// A process that streams the whole feed takes up each table as it comes.
-impl SchemaListener for Wiring {
-    fn created<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
-        Box::pin(self.connect(table, Catalog::spans(table), since))
-    }
-
-    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
-        Box::pin(self.refresh(table, since))
     }
 }
 

@@ -4,8 +4,7 @@ use futures::future::BoxFuture;
 use tidemark_merge::{Sorter, Spill};
 use tidemark_model::{KvChange, SpanId, Ts};
 use tidemark_pull::{PullEvent, Puller};
-use tidemark_tidb::Table;
-use tidemark_tidb::schema::DdlEffect;
+use tidemark_tidb::schema::{Ddl, DdlEffect};
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::Catalog;
@@ -17,13 +16,10 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Events between the puller and the follower.
 const EVENTS: usize = 256;
 
-/// Who is told what DDL does to the tables, before the barrier passes it.
+/// Who is told of DDL before the barrier passes it.
 pub(crate) trait SchemaListener: Send + Sync {
-    /// A table is there from `since` on.
-    fn created<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>>;
-
-    /// A table's definition changed without a change of how rows are encoded.
-    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>>;
+    /// Tables change: on return the stream holds them below the DDL.
+    fn changed<'a>(&'a self, ddl: &'a Arc<Ddl>) -> BoxFuture<'a, Result<(), FeedError>>;
 }
 
 /// Why the feed ends once everything at or below a ts is durable.
@@ -116,16 +112,9 @@ impl Follower {
         let finished = change.commit_ts;
         match self.catalog.apply(change)? {
             DdlEffect::Nothing => {}
-            DdlEffect::Created(tables) => {
-                for table in tables {
-                    tracing::info!(schema = table.schema, table = table.name, ts = %finished, "New table");
-                    self.listener.created(&table, finished).await?;
-                }
-            }
-            DdlEffect::Refreshed(tables) => {
-                for table in tables {
-                    self.listener.refreshed(&table, finished).await?;
-                }
+            DdlEffect::Changed(ddl) => {
+                tracing::info!(ts = %finished, action = ddl.action.name(), query = ddl.query, "DDL met");
+                self.listener.changed(&Arc::new(ddl)).await?;
             }
             DdlEffect::Unsupported(ddl) => {
                 return Ok(Some(Halt {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::follower::Halt;
+use super::pending::Pending;
 use super::sampling::Measured;
 use super::source;
 use crate::error::FeedError;
@@ -39,6 +40,7 @@ pub(super) struct Keeper<'a> {
     pub(super) budget: &'a Budget,
     pub(super) spans: &'a Spans,
     pub(super) barrier: &'a Barrier,
+    pub(super) pending: &'a Pending,
     pub(super) state: &'a StateDir,
     pub(super) identity: &'a Identity,
     pub(super) metrics: &'a Arc<Metrics>,
@@ -109,11 +111,15 @@ impl Keeper<'_> {
         Ok(self.sink.watermark(checkpoint).await?)
     }
 
-    /// The lowest of all spans; a feed that has no table yet follows the schema.
+    /// The lowest of all spans, and below all DDLs that have not passed; a feed that has no table follows the schema.
     fn checkpoint(&self) -> Ts {
-        self.spans
-            .slowest()
-            .map_or_else(|| self.barrier.at(), |slowest| slowest.checkpoint)
+        // In this order: a DDL that is met or passes meanwhile can't be missed.
+        let (barrier, floor) = (self.barrier.at(), self.pending.floor());
+        let slowest = self.spans.slowest();
+        slowest
+            .map_or(barrier, |slowest| slowest.checkpoint)
+            .min(barrier)
+            .min(floor)
     }
 
     fn save(&self, checkpoint: Ts) -> Result<(), FeedError> {

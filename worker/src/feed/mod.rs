@@ -8,11 +8,13 @@ pub(crate) mod engine;
 pub(crate) mod follower;
 pub(crate) mod initial;
 mod keeper;
+pub(crate) mod pending;
 pub(crate) mod retry;
 pub(crate) mod sampling;
 mod session;
 pub(crate) mod source;
 pub(crate) mod start;
+pub(crate) mod whole;
 
 use std::sync::Arc;
 use std::time::Instant;

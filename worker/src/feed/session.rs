@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tidemark_crds::{Changefeed, SinkSpec, SourceFormat};
 use tidemark_model::Ts;
 use tidemark_pull::PdClient;
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{Engine, EngineSetup, first_failure};
 use super::initial::{Initial, time_zone};
 use super::keeper::Keeper;
+use super::pending::Pending;
+use super::whole::Whole;
 use super::{source, start};
 use crate::error::FeedError;
 use crate::metrics::Metrics;
@@ -47,12 +50,21 @@ impl Session {
             metrics: &self.metrics,
             start: open.start,
         })?;
+        let pending = Pending::default();
+        let whole = Arc::new(Whole {
+            wiring: Arc::clone(&engine.wiring),
+            sink: Arc::clone(&open.sink),
+            spans: Arc::clone(&engine.spans),
+            barrier: Arc::clone(&engine.barrier),
+            pending: pending.clone(),
+            streamed: Mutex::default(),
+        });
         for (table, ranges) in initial.tables {
-            engine.wiring.attach(&table, ranges, open.start).await?;
+            whole.begin(&table, ranges, open.start).await?;
         }
         let (halt, halted) = watch::channel(None);
-        let listener = Arc::clone(&engine.wiring);
-        engine.follow(initial.catalog, open.start, listener, halt);
+        engine.follow(initial.catalog, open.start, Arc::clone(&whole) as _, halt);
+        engine.tasks.spawn(async move { whole.pass_all().await });
         self.metrics.set_ready(true);
         tracing::info!(start = %open.start, spans = engine.spans.len(), "Streaming");
 
@@ -74,6 +86,7 @@ impl Session {
             budget: &budget,
             spans: &spans,
             barrier: &barrier,
+            pending: &pending,
             state: &self.state,
             identity: &open.identity,
             metrics: &self.metrics,

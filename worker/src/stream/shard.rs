@@ -29,12 +29,23 @@ const FULL_DISK_PAUSE: Duration = Duration::from_millis(100);
 pub enum Order {
     /// Take charge of a span before its first event; answered when done.
     Add(NewSpan, oneshot::Sender<()>),
-    /// Use a newer version of a table for its spans from now on; answered when done.
-    Refresh(Arc<Table>, oneshot::Sender<()>),
+    /// Hold the spans of these tables below a DDL until it has passed; answered when done.
+    Hold(Hold, oneshot::Sender<()>),
+    /// A DDL has passed: these tables have other definitions from now on, and are held by it no more; answered when done.
+    Pass(Ts, Vec<Arc<Table>>, oneshot::Sender<()>),
     /// Hand over what is after a ts of a span that was held back; what is at or below it another has made durable.
     Release(SpanId, Ts, oneshot::Sender<()>),
     /// Give up a span; answered when nothing of it will be handed to the sink any more.
     Remove(SpanId, oneshot::Sender<()>),
+}
+
+/// A DDL that tables have to wait for.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    /// The DDL's commit ts: rows at or above it wait.
+    pub at: Ts,
+    /// The ids of the tables that it changes.
+    pub tables: Arc<[i64]>,
 }
 
 /// A span that a shard takes charge of.
@@ -72,6 +83,8 @@ pub struct Shard {
     spans: HashMap<SpanId, SpanState>,
     /// Spans that may have something to hand over, each once.
     ready: VecDeque<SpanId>,
+    /// DDLs that have not passed.
+    holds: Vec<Hold>,
     /// Changes that found the disk full.
     stalled: Option<(SpanId, Vec<KvChange>)>,
     /// The span whose batch the sink is being handed.
@@ -90,6 +103,8 @@ struct SpanState {
     emitted: Ts,
     ready: bool,
     held: bool,
+    /// Nothing above it is handed over before a DDL has passed.
+    limit: Ts,
 }
 
 type Write = BoxFuture<'static, Result<(), SinkError>>;
@@ -101,6 +116,7 @@ impl Shard {
             context,
             spans: HashMap::default(),
             ready: VecDeque::new(),
+            holds: Vec::new(),
             stalled: None,
             writing: None,
             removed: Vec::new(),
@@ -154,6 +170,7 @@ impl Shard {
         match order {
             Order::Add(span, done) => {
                 let at = span.progress.checkpoint();
+                let limit = limit(&self.holds, span.table.id);
                 let name = format!("span-{}", span.id);
                 let state = SpanState {
                     sorter: Sorter::new(Arc::clone(&self.context.spill), &name, at),
@@ -164,14 +181,26 @@ impl Shard {
                     emitted: at,
                     ready: false,
                     held: span.held,
+                    limit,
                 };
                 self.spans.insert(span.id, state);
                 let _ = done.send(());
             }
-            Order::Refresh(table, done) => {
-                for state in self.spans.values_mut().filter(|state| state.table.id == table.id) {
-                    state.table = Arc::clone(&table);
+            Order::Hold(hold, done) => {
+                self.holds.push(hold);
+                self.set_limits();
+                let _ = done.send(());
+            }
+            Order::Pass(at, tables, done) => {
+                for table in tables {
+                    let spans = self.spans.values_mut();
+                    for state in spans.filter(|state| state.table.id == table.id) {
+                        state.table = Arc::clone(&table);
+                    }
                 }
+                self.holds.retain(|hold| hold.at != at);
+                self.set_limits();
+                self.wake_all();
                 let _ = done.send(());
             }
             Order::Release(id, from, done) => {
@@ -191,6 +220,12 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    fn set_limits(&mut self) {
+        for state in self.spans.values_mut() {
+            state.limit = limit(&self.holds, state.table.id);
+        }
     }
 
     fn release(&mut self, id: SpanId, from: Ts) -> Result<(), FeedError> {
@@ -275,7 +310,7 @@ impl Shard {
             if state.held {
                 continue;
             }
-            let limit = state.resolved.min(barrier);
+            let limit = state.resolved.min(barrier).min(state.limit);
             if limit <= state.emitted {
                 continue;
             }
@@ -310,4 +345,10 @@ impl Shard {
         }
         Ok(None)
     }
+}
+
+/// Up to where the first DDL that a table waits for lets it go.
+fn limit(holds: &[Hold], table: i64) -> Ts {
+    let waits = holds.iter().filter(|hold| hold.tables.contains(&table));
+    waits.map(|hold| hold.at.prev()).min().unwrap_or(Ts::MAX)
 }

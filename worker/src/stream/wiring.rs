@@ -10,7 +10,7 @@ use tidemark_tidb::Table;
 use tokio::sync::{mpsc, oneshot};
 
 use super::progress::SpanProgress;
-use super::shard::{NewSpan, Order};
+use super::shard::{Hold, NewSpan, Order};
 use super::spans::Spans;
 use crate::error::FeedError;
 
@@ -47,30 +47,6 @@ impl Wiring {
     /// A span id that no other span of this run has.
     pub fn next_id(&self) -> SpanId {
         SpanId(self.next_span.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Streams a new table's changes after `since`.
-    pub async fn connect(
-        &self,
-        table: &Arc<Table>,
-        ranges: Vec<(i64, Span)>,
-        since: Ts,
-    ) -> Result<(), FeedError> {
-        self.sink.announce(table, since).await?;
-        self.attach(table, ranges, since).await
-    }
-
-    /// Streams the changes after `since` of a table that the sink knows: of its physical tables, or of key ranges.
-    pub async fn attach(
-        &self,
-        table: &Arc<Table>,
-        ranges: Vec<(i64, Span)>,
-        since: Ts,
-    ) -> Result<(), FeedError> {
-        for (physical_id, range) in ranges {
-            self.attach_span(table, physical_id, range, since).await?;
-        }
-        Ok(())
     }
 
     /// Streams the changes after `since` of one range of a table that the sink knows.
@@ -155,11 +131,23 @@ impl Wiring {
         Ok(self.sink.hand_over().await?)
     }
 
-    /// Uses a newer version of a table, whose rows are encoded as before, from `since` on.
-    pub async fn refresh(&self, table: &Arc<Table>, since: Ts) -> Result<(), FeedError> {
-        self.sink.announce(table, since).await?;
+    /// Holds tables below a DDL; on return nothing at or above it is handed to the sink until it has passed.
+    pub async fn hold(&self, hold: &Hold) -> Result<(), FeedError> {
         for shard in &self.shards {
-            order(shard, |done| Order::Refresh(Arc::clone(table), done)).await?;
+            order(shard, |done| Order::Hold(hold.clone(), done)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes durable what the sink has taken.
+    pub async fn flush(&self) -> Result<(), FeedError> {
+        Ok(self.sink.flush().await?)
+    }
+
+    /// Lets the tables go on that a DDL at `at` held, those that it has altered by their new definitions.
+    pub async fn pass(&self, at: Ts, altered: &[Arc<Table>]) -> Result<(), FeedError> {
+        for shard in &self.shards {
+            order(shard, |done| Order::Pass(at, altered.to_vec(), done)).await?;
         }
         Ok(())
     }

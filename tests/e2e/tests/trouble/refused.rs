@@ -6,7 +6,6 @@ use tidemark_cluster::ClusterConfig;
 use tidemark_e2e::{Feed, Fleet};
 use tidemark_harness::{Folder, eventually, free_port};
 use tidemark_workload::Ddl;
-use tidemark_workload::schema::{ColumnKind, ColumnSpec};
 
 use super::{PATIENCE, Site, advances, cluster, says, shows, to_nowhere};
 
@@ -150,20 +149,24 @@ pub(crate) async fn a_place_that_can_not_be_written_is_named(site: &Site) -> Res
     Ok(())
 }
 
-pub(crate) async fn a_ddl_stops_the_feed_below_it(site: &Site) -> Result<()> {
+pub(crate) async fn a_ddl_that_brings_rows_stops_the_feed_below_it(site: &Site) -> Result<()> {
     let (cluster, workload) = cluster(ClusterConfig {
         seed: 61,
         ..ClusterConfig::default()
     })
     .await?;
     let mut feed = to_nowhere("altered", cluster.pd_endpoints());
+    feed.tables = vec!["shop.extra_*".into()];
     feed.more = json!({"workers": {"replicas": 2}});
     let mut fleet = site.run(&feed).await?;
     fleet.streams(2).await?;
-    let ddl = Ddl::AddColumn(ColumnSpec::new("more", ColumnKind::bigint()));
-    let at = workload.ddl("shop", "extra_0", ddl).await?;
+    // Out of the feed, and back with rows that it hasn't streamed.
+    let out = Ddl::Rename("other".into());
+    workload.ddl("shop", "extra_0", out).await?;
+    let back = Ddl::Rename("extra_0".into());
+    let at = workload.ddl("shop", "other", back).await?;
     let words = [
-        "ALTER TABLE `extra_0` ADD COLUMN `more`",
+        "RENAME TABLE `other` TO `extra_0`",
         "shop.extra_0",
         &at.to_string(),
     ];

@@ -16,6 +16,10 @@ pub enum CanalMessage {
     Row(RowObservation),
     /// A schema change.
     Ddl {
+        /// The database.
+        schema: String,
+        /// The table; empty for a database's DDL.
+        table: String,
         /// When it took effect.
         commit_ts: u64,
         /// Its text.
@@ -83,6 +87,8 @@ pub fn parse_canal(json: &[u8]) -> Result<CanalMessage, String> {
     let op = match (message.kind.as_str(), message.is_ddl) {
         (_, true) => {
             return Ok(CanalMessage::Ddl {
+                schema: message.database,
+                table: message.table,
                 commit_ts,
                 sql: message.sql,
             });

@@ -279,7 +279,17 @@ impl Progress {
                 self.watermark = self.watermark.max(Some(ts));
                 Seen::Observation(Observation::Watermark(ts))
             }
-            Ok(CanalMessage::Ddl { .. }) => return,
+            Ok(CanalMessage::Ddl {
+                schema,
+                table,
+                commit_ts,
+                sql,
+            }) => Seen::Ddl {
+                schema,
+                table,
+                commit_ts,
+                sql,
+            },
             Err(what) => Seen::Malformed(format!("offset {}: {what}", message.offset())),
         };
         see(Sighting {

@@ -38,6 +38,17 @@ pub enum Seen {
     Observation(Observation),
     /// A watermark of all partitions.
     WatermarkEverywhere(u64),
+    /// A schema change.
+    Ddl {
+        /// The database.
+        schema: String,
+        /// The table; empty for a database's DDL.
+        table: String,
+        /// When it took effect.
+        commit_ts: u64,
+        /// Its text.
+        sql: String,
+    },
     /// Something that breaks the format.
     Malformed(String),
 }
@@ -54,6 +65,7 @@ impl Judge {
             Seen::Partition => self.partition(&partition),
             Seen::Observation(observation) => self.observe_at(&partition, &observation, at_ms),
             Seen::WatermarkEverywhere(ts) => self.observe_watermark_everywhere(ts),
+            Seen::Ddl { .. } => self.partition(&partition),
             Seen::Malformed(what) => self.observe_malformed(&partition, &what),
         }
     }

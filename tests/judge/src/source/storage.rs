@@ -168,6 +168,18 @@ impl StorageReader {
         self.schema_files.insert(path.to_owned());
         match SchemaFile::parse(name, &json) {
             Ok(file) => {
+                if !file.query.is_empty() {
+                    see(Sighting {
+                        partition: "schema".to_owned(),
+                        at_ms: None,
+                        seen: Seen::Ddl {
+                            schema: file.schema.clone(),
+                            table: file.table.clone(),
+                            commit_ts: file.table_version,
+                            sql: file.query.clone(),
+                        },
+                    });
+                }
                 let key = (file.schema.clone(), file.table.clone(), file.table_version);
                 self.schemas.insert(key, file);
             }

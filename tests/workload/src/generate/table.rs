@@ -82,6 +82,36 @@ impl LiveTable {
         }
     }
 
+    /// The table as a DDL has left it, with its rows: those were written before columns that are new, and hold what these mean
+    /// where they are absent. Nobody may write to it meanwhile.
+    pub(crate) fn altered(&self, spec: TableSpec) -> Self {
+        let after = Self::new(&self.database, spec);
+        {
+            let (before, mut slots) = (self.slots.lock(), after.slots.lock());
+            slots.filled = before.filled;
+            slots.list = before
+                .list
+                .iter()
+                .map(|slot| Slot {
+                    row: slot.row.as_ref().map(|row| after.with_new_columns(row)),
+                    identity: slot.identity,
+                    claimed: false,
+                })
+                .collect();
+        }
+        let next = self.identities.load(Ordering::Relaxed);
+        after.identities.store(next, Ordering::Relaxed);
+        after
+    }
+
+    fn with_new_columns(&self, row: &Row) -> Arc<Row> {
+        let mut values = row.values.clone();
+        let new = self.spec.columns.iter().skip(values.len());
+        values.extend(new.map(|column| column.origin.clone().unwrap_or(Datum::Null)));
+        let identity = (row.rowid - 1).cast_unsigned();
+        self.row(values, identity)
+    }
+
     /// No writer takes up the table any more.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);

@@ -267,7 +267,8 @@ impl Workload {
         Ok(describe(&table, None))
     }
 
-    /// Runs a DDL on a mixed table, after its writers have left it; gives the ts at which it took effect.
+    /// Runs a DDL on a mixed table, after its writers have left it; gives the ts at which it took effect. They take the table up
+    /// again as it is then.
     ///
     /// # Errors
     /// If there is no such table, or the cluster doesn't answer.
@@ -286,14 +287,30 @@ impl Workload {
         }
         self.retired.write().push(Arc::clone(&table));
         let (database, spec) = (&table.database, &table.spec);
-        match ddl {
-            Ddl::AddColumn(column) => drop(self.catalog.add_column(database, spec, column).await?),
-            Ddl::AddIndex(name, columns) => {
-                drop(self.catalog.add_index(database, spec, &name, &columns).await?);
+        let after = match ddl {
+            Ddl::AddColumn(column) => {
+                let spec = self.catalog.add_column(database, spec, column).await?;
+                Some(table.altered(spec))
             }
-            Ddl::Truncate => drop(self.catalog.truncate_table(database, spec).await?),
-            Ddl::Rename(name) => drop(self.catalog.rename_table(database, spec, &name).await?),
-            Ddl::Drop => self.catalog.drop_table(database, spec).await?,
+            Ddl::AddIndex(name, columns) => {
+                let spec = self.catalog.add_index(database, spec, &name, &columns).await?;
+                Some(table.altered(spec))
+            }
+            Ddl::Truncate => {
+                let spec = self.catalog.truncate_table(database, spec).await?;
+                Some(LiveTable::new(database, spec))
+            }
+            Ddl::Rename(name) => {
+                let spec = self.catalog.rename_table(database, spec, &name).await?;
+                Some(table.altered(spec))
+            }
+            Ddl::Drop => {
+                self.catalog.drop_table(database, spec).await?;
+                None
+            }
+        };
+        if let Some(after) = after {
+            self.floor.tables.write().push(Arc::new(after));
         }
         Ok(self
             .catalog

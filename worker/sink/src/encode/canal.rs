@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use tidemark_model::Ts;
+use tidemark_tidb::schema::ActionType;
 use tidemark_tidb::{Column, Table, TimeZone, Value};
 
 use super::types::{exceeds, mysql_type, sql_type, wide_sql_type};
@@ -90,6 +91,20 @@ pub enum CanalDdlKind {
 }
 
 impl CanalDdlKind {
+    /// The kind of TiDB's action, as TiCDC tells it.
+    pub fn of(action: ActionType) -> Self {
+        match action.0 {
+            3 | 60 => Self::Create,
+            14 | 47 => Self::Rename,
+            7 | 9 | 32 => Self::CreateIndex,
+            8 | 10 | 33 => Self::DropIndex,
+            4 => Self::Erase,
+            11 => Self::Truncate,
+            5 | 6 | 12 | 13 | 15 | 17..=20 | 22 | 23 | 37 | 38 | 41 | 46 | 61 | 64 | 71 | 72 => Self::Alter,
+            _ => Self::Query,
+        }
+    }
+
     /// The text of the `type` field.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -86,8 +86,8 @@ pub(super) struct Delivery {
 pub(super) enum DeliveryOf {
     /// Rows of a batch.
     Batch { _batch: Arc<BatchDelivery> },
-    /// A watermark; the token keeps a flush waiting.
-    Watermark { _open: TaskTrackerToken },
+    /// A watermark or a DDL; the token keeps a flush waiting.
+    Notice { _open: TaskTrackerToken },
 }
 
 impl Delivery {

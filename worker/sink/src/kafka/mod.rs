@@ -28,10 +28,11 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tidemark_crds::KafkaSink as Settings;
 use tidemark_model::{Budget, KvChange, Ts};
+use tidemark_tidb::schema::Ddl;
 use tidemark_tidb::{Table, TimeZone};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::encode::{CanalJson, CanalOptions};
+use crate::encode::{CanalDdl, CanalDdlKind, CanalJson, CanalOptions};
 use crate::{Batch, Secrets, Sink, SinkError};
 use chunk::Messages;
 use delivery::{BatchDelivery, Delivery, DeliveryOf, Health};
@@ -263,13 +264,57 @@ impl KafkaSink {
                 messages.end(partition);
             }
             let memory = self.queue.take(messages.weight()).await;
-            let of = DeliveryOf::Watermark {
+            let of = DeliveryOf::Notice {
                 _open: self.open.lock().token(),
             };
             let delivery = Arc::new(Delivery::new(Some(memory), of));
             self.hand_over(&topic, &messages, &delivery).await?;
         }
         Ok(())
+    }
+
+    /// Sends a DDL to the first partition of the topic of each table that it changed, named as before it, and waits until it is
+    /// there.
+    async fn tell(&self, ddl: &Ddl) -> Result<(), SinkError> {
+        self.health.check()?;
+        for change in &ddl.changes {
+            let Some(table) = change.before().or(change.after()) else {
+                continue;
+            };
+            let topic = self.expression.topic(&table.schema, &table.name);
+            let topic = self.topics.get(&topic).await?;
+            let mut messages = Messages::default();
+            let message = CanalDdl {
+                schema: &table.schema,
+                table: &table.name,
+                kind: CanalDdlKind::of(ddl.action),
+                query: &ddl.query,
+                commit_ts: ddl.ts,
+            };
+            let extension = self.settings.enable_tidb_extension;
+            CanalJson::ddl(&message, extension, now_ms(), messages.bytes());
+            messages.end(0);
+            let memory = self.queue.take(messages.weight()).await;
+            let of = DeliveryOf::Notice {
+                _open: self.open.lock().token(),
+            };
+            let delivery = Arc::new(Delivery::new(Some(memory), of));
+            self.hand_over(&topic, &messages, &delivery).await?;
+        }
+        self.settle().await
+    }
+
+    /// Waits until all that was taken is there.
+    async fn settle(&self) -> Result<(), SinkError> {
+        let mut closed = self.closed.lock().await;
+        let taken = std::mem::take(&mut *self.open.lock());
+        taken.close();
+        closed.push(taken);
+        while let Some(taken) = closed.last() {
+            taken.wait().await;
+            closed.pop();
+        }
+        self.health.check()
     }
 
     fn buffer(&self) -> Buffer {
@@ -293,6 +338,10 @@ impl Sink for KafkaSink {
         })
     }
 
+    fn ddl<'a>(&'a self, ddl: &'a Ddl) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.tell(ddl))
+    }
+
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkError>> {
         Box::pin(self.take(batch))
     }
@@ -301,15 +350,7 @@ impl Sink for KafkaSink {
         Box::pin(async move {
             self.health.check()?;
             self.publish().await?;
-            let mut closed = self.closed.lock().await;
-            let taken = std::mem::take(&mut *self.open.lock());
-            taken.close();
-            closed.push(taken);
-            while let Some(taken) = closed.last() {
-                taken.wait().await;
-                closed.pop();
-            }
-            self.health.check()
+            self.settle().await
         })
     }
 

@@ -47,6 +47,7 @@ use object_store::path::Path;
 use parking_lot::{Mutex, RwLock};
 use tidemark_crds::{StorageFormat, StorageSink as Settings};
 use tidemark_model::Ts;
+use tidemark_tidb::schema::{ActionType, Ddl};
 use tidemark_tidb::{Table, TimeZone};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
@@ -61,6 +62,7 @@ use lanes::Lanes;
 use layout::{Dates, FileNames};
 use place::Places;
 use pulse::Pulse;
+use schema_file::MadeBy;
 use store::Store;
 
 /// Bytes of changes that one task encodes.
@@ -152,7 +154,7 @@ impl StorageSink {
             Some((version, there)) if there == hash => version,
             _ => {
                 let path = meta.join(schema_file::file_name(since, hash));
-                let text = schema_file::text(table, since);
+                let text = schema_file::text(table, since, MadeBy::default());
                 self.store.replace(&path, Bytes::from(text)).await?;
                 since
             }
@@ -161,6 +163,35 @@ impl StorageSink {
         let mut versions = self.versions.write();
         versions.retain(|old| old.version != version.version || old.table != version.table);
         versions.push(Arc::new(version));
+        Ok(())
+    }
+
+    /// Writes what a DDL has made of each table, under the name that it has afterwards.
+    async fn tell(&self, ddl: &Ddl) -> Result<(), SinkError> {
+        self.lanes.check()?;
+        let made_by = MadeBy {
+            query: &ddl.query,
+            action: ddl.action.0,
+        };
+        if ddl.table.is_empty() {
+            let (text, hash) = schema_file::database(&ddl.schema, ddl.ts, made_by);
+            let meta = self.store.path([ddl.schema.as_str(), "meta"]);
+            let path = meta.join(schema_file::file_name(ddl.ts, hash));
+            return self.store.replace(&path, Bytes::from(text)).await;
+        }
+        for (index, change) in ddl.changes.iter().enumerate() {
+            let Some(table) = change.after().or(change.before()) else {
+                continue;
+            };
+            // One statement about two tables is to be done once.
+            let exchanged = ddl.action == ActionType::EXCHANGE_PARTITION && index > 0;
+            let made_by = if exchanged { MadeBy::default() } else { made_by };
+            let text = schema_file::text(table, ddl.ts, made_by);
+            let hash = schema_file::structure_hash(table);
+            let meta = self.store.path([table.schema.as_str(), &table.name, "meta"]);
+            let path = meta.join(schema_file::file_name(ddl.ts, hash));
+            self.store.replace(&path, Bytes::from(text)).await?;
+        }
         Ok(())
     }
 
@@ -271,6 +302,10 @@ impl Sink for StorageSink {
             self.lanes.check()?;
             self.register(table, since).await
         })
+    }
+
+    fn ddl<'a>(&'a self, ddl: &'a Ddl) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(self.tell(ddl))
     }
 
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<(), SinkError>> {

@@ -16,7 +16,7 @@ struct SchemaFile<'a> {
     version: u64,
     table_version: u64,
     query: &'a str,
-    r#type: u8,
+    r#type: u16,
     table_columns: &'a [SchemaColumn<'a>],
     table_columns_total: usize,
 }
@@ -66,19 +66,49 @@ pub(super) fn structure_hash(table: &Table) -> u32 {
     crc32fast::hash(go_json(&structure).as_bytes())
 }
 
-/// The file's text. It names no DDL: the version is told as one that was found.
-pub(super) fn text(table: &Table, version: Ts) -> String {
+/// The DDL that made a version: its statement and TiDB's number of its kind. Without one the version is told as one that was
+/// found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MadeBy<'a> {
+    pub(super) query: &'a str,
+    pub(super) action: u16,
+}
+
+/// The file's text.
+pub(super) fn text(table: &Table, version: Ts, made_by: MadeBy<'_>) -> String {
     let columns = columns(table);
     go_json(&SchemaFile {
         table: &table.name,
         schema: &table.schema,
         version: 1,
         table_version: version.0,
-        query: "",
-        r#type: 0,
+        query: made_by.query,
+        r#type: made_by.action,
         table_columns: &columns,
         table_columns_total: columns.len(),
     })
+}
+
+/// The text and hash of a database's version: a table without name and columns.
+pub(super) fn database(schema: &str, version: Ts, made_by: MadeBy<'_>) -> (String, u32) {
+    let structure = Structure {
+        table: "",
+        schema,
+        version: 0,
+        table_columns: &[],
+        table_columns_total: 0,
+    };
+    let text = go_json(&SchemaFile {
+        table: "",
+        schema,
+        version: 1,
+        table_version: version.0,
+        query: made_by.query,
+        r#type: made_by.action,
+        table_columns: &[],
+        table_columns_total: 0,
+    });
+    (text, crc32fast::hash(go_json(&structure).as_bytes()))
 }
 
 pub(super) fn file_name(version: Ts, hash: u32) -> String {

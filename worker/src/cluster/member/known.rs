@@ -1,35 +1,40 @@
-//! The tables that a member knows: it follows the schema by itself.
+//! The tables that a member knows, and the DDLs that they wait for: it follows the schema by itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use tidemark_model::Ts;
 use tidemark_tidb::Table;
+use tidemark_tidb::schema::{Ddl, TableChange};
 use tokio::sync::mpsc;
 
 use crate::error::FeedError;
 use crate::feed::follower::SchemaListener;
+use crate::feed::pending::Pending;
+use crate::feed::whole::hold;
 use crate::stream::wiring::Wiring;
 
 /// All tables, by id, in the version that counts now.
 pub(super) struct Known {
     tables: RwLock<HashMap<i64, Arc<Table>>>,
     wiring: Arc<Wiring>,
-    /// Told of each new table.
-    news: mpsc::Sender<i64>,
+    pending: Pending,
+    /// Told of each DDL that was met.
+    news: mpsc::Sender<()>,
 }
 
 impl Known {
     pub(super) fn new(
         tables: impl Iterator<Item = Arc<Table>>,
         wiring: Arc<Wiring>,
-        news: mpsc::Sender<i64>,
+        pending: Pending,
+        news: mpsc::Sender<()>,
     ) -> Self {
         Self {
             tables: RwLock::new(tables.map(|table| (table.id, table)).collect()),
             wiring,
+            pending,
             news,
         }
     }
@@ -38,21 +43,26 @@ impl Known {
     pub(super) fn get(&self, id: i64) -> Option<Arc<Table>> {
         self.tables.read().get(&id).cloned()
     }
+
+    /// Takes in what a DDL has made of the tables.
+    pub(super) fn change(&self, ddl: &Ddl) {
+        let mut tables = self.tables.write();
+        for old in ddl.changes.iter().filter_map(TableChange::before) {
+            tables.remove(&old.id);
+        }
+        for new in ddl.changes.iter().filter_map(TableChange::after) {
+            tables.insert(new.id, Arc::clone(new));
+        }
+    }
 }
 
 impl SchemaListener for Known {
-    fn created<'a>(&'a self, table: &'a Arc<Table>, _since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
+    fn changed<'a>(&'a self, ddl: &'a Arc<Ddl>) -> BoxFuture<'a, Result<(), FeedError>> {
         Box::pin(async move {
-            self.tables.write().insert(table.id, Arc::clone(table));
+            self.wiring.hold(&hold(ddl)).await?;
+            self.pending.push(Arc::clone(ddl));
             let gone = |_| FeedError::Unavailable("the member's loop has ended".into());
-            self.news.send(table.id).await.map_err(gone)
-        })
-    }
-
-    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
-        Box::pin(async move {
-            self.tables.write().insert(table.id, Arc::clone(table));
-            self.wiring.refresh(table, since).await
+            self.news.send(()).await.map_err(gone)
         })
     }
 }

@@ -3,6 +3,7 @@
 //! [`session`] is one connection to an owner; [`streaming`] is what goes on while owners come and go.
 
 mod known;
+mod passing;
 mod session;
 mod streaming;
 
@@ -46,6 +47,8 @@ pub(crate) struct Member {
     streaming: Option<Streaming>,
     epoch: u64,
     watermark: Ts,
+    /// DDLs up to here have passed, as owners told.
+    through: Ts,
     /// Positions of spans that we don't stream any more.
     remembered: BTreeMap<SpanKey, Ts>,
     file: PositionsFile,
@@ -85,6 +88,7 @@ impl Member {
         Self {
             epoch: 0,
             watermark: WatermarkFile::new(folder).load(),
+            through: Ts::ZERO,
             remembered: file.load().into_iter().collect(),
             file,
             shared,
@@ -171,7 +175,7 @@ impl Member {
             tokio::select! {
                 done = &mut other => return done,
                 happened = streaming.next() => match happened {
-                    Happened::Started(_) => {}
+                    Happened::Started(_) | Happened::Flushed => {}
                     Happened::Stopped(positions) => self.remembered.extend(positions),
                     Happened::Failed(error) => {
                         tracing::warn!(%error, "Gives all spans up");
@@ -193,13 +197,21 @@ impl Member {
             && !streaming.is_settled()
         {
             match streaming.next().await {
-                Happened::Started(_) => {}
+                Happened::Started(_) | Happened::Flushed => {}
                 Happened::Stopped(positions) => self.remembered.extend(positions),
                 Happened::Failed(error) => {
                     tracing::warn!(%error, "Gives all spans up");
                     self.give_up().await;
                 }
             }
+        }
+    }
+
+    /// An owner has let DDLs up to here pass.
+    fn let_pass(&mut self, through: Ts) {
+        self.through = self.through.max(through);
+        if let Some(streaming) = &mut self.streaming {
+            streaming.let_pass(through);
         }
     }
 
@@ -218,6 +230,7 @@ impl Member {
             revision: me.revision.clone(),
             epoch: self.epoch,
             watermark: self.watermark.0,
+            through: self.through.0,
             running: running.iter().map(|(key, at)| position(key, *at)).collect(),
             remembered: remembered.map(|(key, at)| position(key, *at)).collect(),
         })

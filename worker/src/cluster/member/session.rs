@@ -146,6 +146,7 @@ impl Session<'_> {
                     return Err(End::Gone);
                 }
                 member.epoch = welcome.epoch;
+                member.let_pass(Ts(welcome.through));
                 tracing::info!(welcome.epoch, "Takes part");
                 if member.streaming.is_none() {
                     self.open(welcome.epoch, Ts(welcome.checkpoint)).await?;
@@ -181,7 +182,8 @@ impl Session<'_> {
     async fn open(&mut self, epoch: u64, checkpoint: Ts) -> Result<(), End> {
         let (shared, authority) = (self.member.shared.clone(), self.member.authority.clone());
         let stop = self.member.stop.clone();
-        let mut opening = Box::pin(Streaming::open(&shared, authority, epoch, checkpoint));
+        let through = self.member.through;
+        let mut opening = Box::pin(Streaming::open(&shared, authority, epoch, checkpoint, through));
         let mut ticks = interval(REPORT);
         // An owner drops a member that is silent.
         let opened = loop {
@@ -231,6 +233,7 @@ impl Session<'_> {
                 self.member.remembered.extend(positions.iter().cloned());
                 self.stopped(&positions)
             }
+            Happened::Flushed => self.report().await,
             Happened::Failed(error) => {
                 self.member.give_up().await;
                 self.fail(error, &self.member.remembered)
@@ -240,6 +243,7 @@ impl Session<'_> {
 
     fn beat(&mut self, beat: &Beat) {
         self.heard = beat.heard;
+        self.member.let_pass(Ts(beat.through));
         self.member.watermark = self.member.watermark.max(Ts(beat.watermark));
         while self.sent.front().is_some_and(|(number, _)| *number < beat.heard) {
             self.sent.pop_front();
@@ -263,6 +267,7 @@ impl Session<'_> {
                 member.give_up().await;
                 return self.fail(error, &self.member.remembered);
             }
+            streaming.urge();
             let spans: Vec<_> = streaming.prepared().iter().map(Into::into).collect();
             if !spans.is_empty() {
                 news.push(from_member::Message::Prepared(Prepared { spans }));

@@ -10,14 +10,17 @@ use tidemark_sink::Sink;
 use tidemark_tidb::Table;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::known::Known;
+use super::passing::{Passed, done};
 use crate::cluster::Shared;
 use crate::cluster::gate::{Gate, Gated};
 use crate::cluster::span_key::SpanKey;
 use crate::error::FeedError;
 use crate::feed::engine::{Engine, EngineSetup, first_failure};
 use crate::feed::initial::Initial;
+use crate::feed::pending::Pending;
 use crate::feed::sampling::{Measured, reason};
 use crate::stream::progress::SpanProgress;
 
@@ -29,8 +32,8 @@ const NEWS: usize = 64;
 const SLOW_SINK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A span that is received and not written yet.
-struct Ahead {
-    id: SpanId,
+pub(super) struct Ahead {
+    pub(super) id: SpanId,
     table: Arc<Table>,
     progress: Arc<SpanProgress>,
     /// It is prepared once everything up to here was received.
@@ -40,7 +43,7 @@ struct Ahead {
 
 /// What becomes of a span that is being taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+pub(super) enum Wish {
     /// It is streamed.
     Stream,
     /// It is received ahead.
@@ -59,17 +62,26 @@ enum TakenUp {
 
 /// Engine, gate and the spans in it.
 pub(super) struct Streaming {
-    engine: Engine,
+    pub(super) engine: Engine,
     pub(super) gate: Arc<Gate>,
-    known: Arc<Known>,
-    news: mpsc::Receiver<i64>,
-    running: BTreeMap<SpanKey, SpanId>,
-    ahead: BTreeMap<SpanKey, Ahead>,
+    pub(super) known: Arc<Known>,
+    news: mpsc::Receiver<()>,
+    /// DDLs that were met and have not passed.
+    pub(super) pending: Pending,
+    /// DDLs up to here may pass.
+    pub(super) through: Ts,
+    pub(super) passing: Option<AbortOnDropHandle<Result<Passed, FeedError>>>,
+    /// The sink makes durable what the first DDL waits for.
+    pub(super) flushing: Option<AbortOnDropHandle<Result<(), FeedError>>>,
+    /// The DDL for which it was asked to at once.
+    pub(super) flushed_for: Ts,
+    pub(super) running: BTreeMap<SpanKey, SpanId>,
+    pub(super) ahead: BTreeMap<SpanKey, Ahead>,
     /// Their table isn't known yet.
-    waiting: BTreeMap<SpanKey, (Ts, Wish)>,
-    attaching: BTreeMap<SpanKey, Wish>,
+    pub(super) waiting: BTreeMap<SpanKey, (Ts, Wish)>,
+    pub(super) attaching: BTreeMap<SpanKey, Wish>,
     attached: JoinSet<Result<TakenUp, FeedError>>,
-    detaching: BTreeMap<SpanKey, SpanId>,
+    pub(super) detaching: BTreeMap<SpanKey, SpanId>,
     detached: JoinSet<Result<Vec<SpanKey>, FeedError>>,
     turns: Arc<Semaphore>,
     shared: Shared,
@@ -82,6 +94,8 @@ pub(super) enum Happened {
     Started(Vec<SpanKey>),
     /// Spans are given up, durable up to there.
     Stopped(Vec<(SpanKey, Ts)>),
+    /// What a DDL waits for may be durable.
+    Flushed,
     /// Nothing goes on.
     Failed(FeedError),
 }
@@ -93,6 +107,7 @@ impl Streaming {
         authority: Authority,
         epoch: u64,
         checkpoint: Ts,
+        through: Ts,
     ) -> Result<Self, FeedError> {
         let spec = &shared.feed.spec;
         let gate = Gate::new(authority);
@@ -115,7 +130,13 @@ impl Streaming {
         })?;
         let (tell, news) = mpsc::channel(NEWS);
         let tables = initial.tables.into_iter().map(|(table, _)| table);
-        let known = Arc::new(Known::new(tables, Arc::clone(&engine.wiring), tell));
+        let pending = Pending::default();
+        let known = Arc::new(Known::new(
+            tables,
+            Arc::clone(&engine.wiring),
+            pending.clone(),
+            tell,
+        ));
         // A DDL that stops the feed holds the barrier here too; the owner says so.
         let (halt, _) = watch::channel(None);
         engine.follow(initial.catalog, checkpoint, Arc::clone(&known) as _, halt);
@@ -127,6 +148,11 @@ impl Streaming {
             gate,
             known,
             news,
+            pending,
+            through,
+            passing: None,
+            flushing: None,
+            flushed_for: Ts::ZERO,
             running: BTreeMap::new(),
             ahead: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -156,7 +182,7 @@ impl Streaming {
                 self.waiting.insert(key, (since, Wish::Stream));
             }
         }
-        self.attach(None);
+        self.attach();
     }
 
     /// Receives spans ahead, each after its position, and writes nothing of them yet.
@@ -167,14 +193,17 @@ impl Streaming {
                 self.waiting.entry(key).or_insert((since, Wish::Prepare));
             }
         }
-        self.attach(None);
+        self.attach();
     }
 
-    fn attach(&mut self, only: Option<i64>) {
+    pub(super) fn attach(&mut self) {
+        if self.passes() {
+            // They may be of another version then.
+            return;
+        }
         let due: Vec<_> = self
             .waiting
             .iter()
-            .filter(|(key, _)| only.is_none_or(|id| id == key.table_id))
             .filter_map(|(key, wanted)| Some((key.clone(), *wanted, self.known.get(key.table_id)?)))
             .collect();
         for (key, (since, wish), table) in due {
@@ -265,7 +294,7 @@ impl Streaming {
     }
 
     /// Ends a span of which nothing was written.
-    fn abandon(&mut self, id: SpanId) {
+    pub(super) fn abandon(&mut self, id: SpanId) {
         let wiring = Arc::clone(&self.engine.wiring);
         self.detached.spawn(async move {
             wiring.detach(&[id]).await?;
@@ -304,6 +333,7 @@ impl Streaming {
     /// Waits for what comes to pass next. Nothing is lost if it is dropped.
     pub(super) async fn next(&mut self) -> Happened {
         loop {
+            self.pass();
             tokio::select! {
                 Some(done) = self.attached.join_next() => match flat(done) {
                     Err(error) => return Happened::Failed(error),
@@ -318,7 +348,15 @@ impl Streaming {
                     Ok(keys) if keys.is_empty() => {}
                     Ok(keys) => return Happened::Stopped(self.forget(keys)),
                 },
-                Some(table) = self.news.recv() => self.attach(Some(table)),
+                Some(()) = self.news.recv() => {}
+                flushed = done(&mut self.flushing) => match flushed {
+                    Ok(()) => return Happened::Flushed,
+                    Err(error) => return Happened::Failed(error),
+                },
+                passed = done(&mut self.passing) => match passed {
+                    Ok(passed) => self.go_on(passed),
+                    Err(error) => return Happened::Failed(error),
+                },
                 error = first_failure(&mut self.engine.tasks) => return Happened::Failed(error),
             }
         }
@@ -360,7 +398,7 @@ impl Streaming {
 
     /// Whether no span is between being streamed and not.
     pub(super) fn is_settled(&self) -> bool {
-        self.attaching.is_empty() && self.detaching.is_empty()
+        self.attaching.is_empty() && self.detaching.is_empty() && self.passing.is_none()
     }
 
     /// Whether there is no span at all.
@@ -453,6 +491,8 @@ impl Streaming {
 
     /// Ends at once; gives what is durable.
     pub(super) async fn end(mut self) -> Vec<(SpanKey, Ts)> {
+        self.passing = None;
+        self.flushing = None;
         self.attached.shutdown().await;
         self.detached.shutdown().await;
         self.engine.tasks.shutdown().await;

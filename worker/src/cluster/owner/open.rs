@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::resource::FeedResource;
-use super::schema::{NewSpans, OwnerListener, named};
+use super::schema::{Met, OwnerListener, named};
 use super::status::{Teller, Wishes, entered};
 use super::table::SpanTable;
 use crate::cluster::Shared;
@@ -40,7 +40,7 @@ pub(super) struct Opened {
     pub(super) start: Ts,
     pub(super) table: SpanTable,
     pub(super) barrier: Arc<Barrier>,
-    pub(super) new_spans: mpsc::Receiver<NewSpans>,
+    pub(super) met: mpsc::Receiver<Met>,
     pub(super) halt: watch::Receiver<Option<Halt>>,
     pub(super) stream: StreamStatus,
     pub(super) wishes: Wishes,
@@ -109,7 +109,7 @@ pub(super) async fn open(
     }
     let barrier = Arc::new(Barrier::new(start));
     let puller = Arc::new(Puller::new(pd.clone(), source::pull_config(&spec.limits)));
-    let (to_owner, new_spans) = mpsc::channel(1);
+    let (to_owner, met) = mpsc::channel(1);
     let (halts, halt) = watch::channel(None);
     let mut tasks = JoinSet::new();
     match initial.catalog {
@@ -117,10 +117,7 @@ pub(super) async fn open(
         Some(catalog) => {
             let folder = shared.state.spill().with_file_name("owner");
             let spill = Spill::open(SpillConfig::new(folder, DDL_MEMORY, spec.limits.disk.0))?;
-            let listener = Arc::new(OwnerListener {
-                sink: Arc::clone(&sink),
-                to_owner,
-            });
+            let listener = Arc::new(OwnerListener { to_owner });
             let follower = Follower::new(catalog, listener, Arc::clone(&barrier), &spill, start, halts);
             tasks.spawn(follower.follow(&puller, SpanId(1), start));
         }
@@ -138,7 +135,7 @@ pub(super) async fn open(
         start,
         table,
         barrier,
-        new_spans,
+        met,
         halt,
         stream,
         pods: pods.map(|ordinal| shared.me.pod_of(ordinal)).collect(),

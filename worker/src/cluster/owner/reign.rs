@@ -1,13 +1,17 @@
 //! The owner's loop: takes in what members say, plans, and tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidemark_model::Ts;
+use tidemark_sink::SinkError;
+use tidemark_tidb::schema::Ddl;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::cutting::Cut;
 use super::judge::judge;
@@ -24,6 +28,7 @@ use crate::cluster::span_key::SpanKey;
 use crate::error::FeedError;
 use crate::feed::engine::first_failure;
 
+mod ddl;
 mod members;
 mod planning;
 mod telling;
@@ -64,6 +69,12 @@ struct Reign<'a> {
     /// Where spans are to be cut, once they are given up.
     cuts: BTreeMap<SpanKey, Vec<Bytes>>,
     found_cuts: mpsc::Sender<Cut>,
+    /// DDLs that were met and have not passed, in their order.
+    pending: VecDeque<Arc<Ddl>>,
+    /// The first of them, while the sink is given it.
+    carrying_out: Option<AbortOnDropHandle<Result<(), SinkError>>>,
+    /// DDLs up to here have passed.
+    through: Ts,
 }
 
 /// Owns the feed until the right is lost, `stop`, or an error.
@@ -103,7 +114,7 @@ pub(super) async fn reign(
     let ttl = shared.feed.spec.limits.gc_ttl.0;
     let writing = writer().run();
     opened.tasks.spawn(writing);
-    let sink = std::sync::Arc::clone(&opened.sink);
+    let sink = Arc::clone(&opened.sink);
     opened
         .tasks
         .spawn(publish(sink, right.clone(), file, to_publish, publish_to));
@@ -114,12 +125,12 @@ pub(super) async fn reign(
         right,
         saved_at,
     ));
-    let metrics = std::sync::Arc::clone(&shared.metrics);
+    let metrics = Arc::clone(&shared.metrics);
     opened
         .tasks
         .spawn(history::tell_time(pd, metrics, published, set_clock));
     let looking = tokio::spawn(judge(shared.sightings.clone(), open_doubts, rule));
-    let _looking = tokio_util::task::AbortOnDropHandle::new(looking);
+    let _looking = AbortOnDropHandle::new(looking);
     let mut reign = Reign {
         roster: Roster::new(opened.pods.clone()),
         wishes: opened.wishes.clone(),
@@ -140,6 +151,9 @@ pub(super) async fn reign(
         moving: BTreeMap::new(),
         cuts: BTreeMap::new(),
         found_cuts,
+        pending: VecDeque::new(),
+        carrying_out: None,
+        through: Ts::ZERO,
     };
     reign.streamed = reign.opened.stream.phase == tidemark_crds::StreamPhase::Streaming;
     let mut ticks = interval(TICK);
@@ -150,6 +164,7 @@ pub(super) async fn reign(
         tokio::select! {
             _ = ticks.tick() => {
                 let now = Instant::now();
+                reign.pass_ddl();
                 if now.duration_since(publish_at) >= PUBLISH {
                     publish_at = now;
                     reign.publish();
@@ -165,7 +180,8 @@ pub(super) async fn reign(
                 }
             }
             Some(arrival) = arrivals.recv() => reign.arrive(arrival),
-            Some(new) = reign.opened.new_spans.recv() => reign.add(new),
+            Some(met) = reign.opened.met.recv() => reign.meet(met),
+            carried_out = ddl::carried_out(&mut reign.carrying_out) => reign.carried_out(carried_out)?,
             Some(question) = questions.recv() => {
                 let _ = question.send(view::view(&reign.opened.table, &reign.roster));
             }

@@ -1,51 +1,50 @@
-//! The owner follows the schema: it adds a new table's spans before its barrier passes the DDL.
+//! The owner follows the schema: it hears of each DDL before its barrier passes it.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tidemark_model::Ts;
-use tidemark_sink::Sink;
-use tidemark_tidb::Table;
+use tidemark_sink::{Sink, SinkError};
+use tidemark_tidb::schema::{Ddl, TableChange};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cluster::span_key::SpanKey;
 use crate::error::FeedError;
-use crate::feed::catalog::Catalog;
 use crate::feed::follower::SchemaListener;
 use crate::feed::initial::Ranged;
 
 /// A span with the name that people know it by.
 pub(super) type Named = (SpanKey, Arc<str>);
 
-/// Spans that came into being at a ts; answered once they are in the table.
-pub(super) struct NewSpans {
-    pub(super) spans: Vec<Named>,
-    pub(super) since: Ts,
-    pub(super) done: oneshot::Sender<()>,
+/// A DDL that was met; answered once the owner's checkpoint stands below it.
+pub(super) struct Met {
+    pub(super) ddl: Arc<Ddl>,
+    pub(super) noted: oneshot::Sender<()>,
 }
 
-/// Makes new tables known to the sink and to the owner's loop.
+/// Tells the owner's loop of DDLs.
 pub(super) struct OwnerListener {
-    pub(super) sink: Arc<dyn Sink>,
-    pub(super) to_owner: mpsc::Sender<NewSpans>,
+    pub(super) to_owner: mpsc::Sender<Met>,
 }
 
 impl SchemaListener for OwnerListener {
-    fn created<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
+    fn changed<'a>(&'a self, ddl: &'a Arc<Ddl>) -> BoxFuture<'a, Result<(), FeedError>> {
         Box::pin(async move {
-            self.sink.announce(table, since).await?;
-            let spans = named(&(Arc::clone(table), Catalog::spans(table)));
-            let (done, added) = oneshot::channel();
+            let (noted, done) = oneshot::channel();
             let gone = || FeedError::Unavailable("the owner's loop has ended".into());
-            let new = NewSpans { spans, since, done };
-            self.to_owner.send(new).await.map_err(|_| gone())?;
-            added.await.map_err(|_| gone())
+            let ddl = Arc::clone(ddl);
+            self.to_owner.send(Met { ddl, noted }).await.map_err(|_| gone())?;
+            done.await.map_err(|_| gone())
         })
     }
+}
 
-    fn refreshed<'a>(&'a self, table: &'a Arc<Table>, since: Ts) -> BoxFuture<'a, Result<(), FeedError>> {
-        Box::pin(async move { Ok(self.sink.announce(table, since).await?) })
+/// Gives a DDL to the sink, and makes the tables that it leaves behind known.
+pub(super) async fn carry_out(sink: Arc<dyn Sink>, ddl: Arc<Ddl>) -> Result<(), SinkError> {
+    sink.ddl(&ddl).await?;
+    for new in ddl.changes.iter().filter_map(TableChange::after) {
+        sink.announce(new, ddl.ts).await?;
     }
+    Ok(())
 }
 
 /// A table's spans with their names: `schema.table`, with `#` and a partition's id or a number where there are several.

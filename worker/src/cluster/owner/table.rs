@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -95,6 +95,35 @@ impl SpanTable {
             load: 0,
             heir: None,
         });
+    }
+
+    /// Forgets the spans of a table but those of `kept` physical tables.
+    pub(crate) fn remove(&mut self, table_id: i64, kept: &BTreeSet<i64>) {
+        self.spans
+            .retain(|key, _| key.table_id != table_id || kept.contains(&key.physical_id));
+    }
+
+    /// Everything at or below `position` is durable of all spans.
+    pub(crate) fn raise(&mut self, position: Ts) {
+        for entry in self.spans.values_mut() {
+            entry.position = entry.position.max(position);
+        }
+    }
+
+    /// Names a span anew; parts of a table that was split keep their ends.
+    pub(crate) fn rename(&mut self, key: &SpanKey, name: &Arc<str>) {
+        let parts = self.spans.iter_mut().filter(|(part, _)| key.holds(part));
+        for (part, entry) in parts {
+            entry.name = match part.range.start == key.range.start {
+                true => Arc::clone(name),
+                false => part.name(name),
+            };
+        }
+    }
+
+    /// Whether it, or parts of it, are there.
+    pub(crate) fn has_parts_of(&self, key: &SpanKey) -> bool {
+        self.spans.keys().any(|part| key.holds(part))
     }
 
     /// How many there are.

@@ -51,7 +51,7 @@ impl Link {
 #[derive(Debug)]
 pub(crate) enum Arrival {
     /// A message of a stream, the first with the way back.
-    Message(Link, from_member::Message),
+    Message(Link, Box<from_member::Message>),
     /// A stream has ended.
     Gone(u64),
 }
@@ -115,7 +115,11 @@ async fn pass_on(mut messages: Streaming<FromMember>, link: Link, owner: mpsc::S
         };
         let Ok(Some(message)) = next else { break };
         let Some(message) = message.message else { continue };
-        if owner.send(Arrival::Message(link.clone(), message)).await.is_err() {
+        if owner
+            .send(Arrival::Message(link.clone(), Box::new(message)))
+            .await
+            .is_err()
+        {
             break;
         }
     }

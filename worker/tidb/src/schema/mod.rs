@@ -3,6 +3,8 @@
 mod action;
 mod apply;
 mod build;
+mod change;
+mod follow;
 mod info;
 mod job;
 mod job_table;
@@ -14,6 +16,7 @@ mod tests;
 pub use action::ActionType;
 pub use apply::{ApplyError, DdlEffect, Schema, UnsupportedDdl, Wanted};
 pub use build::TableError;
+pub use change::{Ddl, TableChange};
 pub use info::{
     CiName, ColumnInfo, DbInfo, FieldType, IndexColumn, IndexInfo, PartitionDefinition, PartitionInfo,
     TableInfo,

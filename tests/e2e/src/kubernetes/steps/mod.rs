@@ -1,3 +1,4 @@
+mod alter;
 mod api_outage;
 mod delete;
 mod drain;
@@ -28,7 +29,7 @@ pub enum Step {
     KillWorkers,
     /// SIGKILL of the operator.
     KillOperator,
-    /// SIGSTOP of a feed's owner until another has taken over, then SIGCONT.
+    /// SIGSTOP of a feed's owner past its Lease: it is ended, and another takes over.
     FreezeOwner,
     /// The API server is away for a minute.
     ApiOutage,
@@ -44,6 +45,8 @@ pub enum Step {
     Pause,
     /// A table is added to a feed and left out again.
     Tables,
+    /// Tables of the feeds change.
+    Alter,
     /// Feeds are deleted.
     Delete,
     /// `helm upgrade` and `kubectl apply` without a difference.
@@ -52,7 +55,7 @@ pub enum Step {
 
 impl Step {
     /// All of them, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::KillWorkers,
         Self::KillOperator,
         Self::FreezeOwner,
@@ -63,6 +66,7 @@ impl Step {
         Self::Upgrade,
         Self::Pause,
         Self::Tables,
+        Self::Alter,
         Self::Delete,
         Self::Repeat,
     ];
@@ -80,6 +84,7 @@ impl Step {
             Self::Upgrade => "upgrade",
             Self::Pause => "pause",
             Self::Tables => "tables",
+            Self::Alter => "alter",
             Self::Delete => "delete",
             Self::Repeat => "repeat",
         }
@@ -90,7 +95,7 @@ impl Step {
         match self {
             Self::KillWorkers => "SIGKILL of each worker in turn",
             Self::KillOperator => "SIGKILL of the operator",
-            Self::FreezeOwner => "SIGSTOP of a feed's owner past its Lease, then SIGCONT",
+            Self::FreezeOwner => "SIGSTOP of a feed's owner past its Lease",
             Self::ApiOutage => "the API server is away for a minute",
             Self::Partition => "a worker reaches neither the API server nor the other workers",
             Self::Drain => "every worker is evicted, one after the other",
@@ -98,6 +103,7 @@ impl Step {
             Self::Upgrade => "a new image for operator and workers",
             Self::Pause => "a feed is paused and resumed; its history stays",
             Self::Tables => "a table is added to a feed and left out again",
+            Self::Alter => "tables of the feeds change",
             Self::Delete => "feeds are deleted: history is released, or kept",
             Self::Repeat => "helm upgrade and kubectl apply, twice, without a difference",
         }
@@ -115,6 +121,7 @@ impl Step {
             Self::Upgrade => Box::pin(upgrade::run(stage)).await,
             Self::Pause => Box::pin(pause::run(stage)).await,
             Self::Tables => Box::pin(tables::run(stage)).await,
+            Self::Alter => Box::pin(alter::run(stage)).await,
             Self::Delete => Box::pin(delete::run(stage)).await,
             Self::Repeat => Box::pin(repeat::run(stage)).await,
         }

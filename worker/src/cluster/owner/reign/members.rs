@@ -11,7 +11,6 @@ use crate::cluster::memory::{position, read_positions};
 use crate::cluster::owner::judge::Ruling;
 use crate::cluster::owner::phase::Trouble;
 use crate::cluster::owner::roster::Role;
-use crate::cluster::owner::schema::NewSpans;
 use crate::cluster::owner::table::Seat;
 use crate::cluster::peers::{Arrival, Link};
 use crate::cluster::span_key::SpanKey;
@@ -55,18 +54,10 @@ impl Reign<'_> {
         self.dirty = true;
     }
 
-    pub(super) fn add(&mut self, new: NewSpans) {
-        for (key, name) in new.spans {
-            self.opened.table.add(key, name, new.since);
-        }
-        let _ = new.done.send(());
-        self.dirty = true;
-    }
-
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         let (link, message) = match arrival {
             Arrival::Gone(stream) => return self.gone(stream),
-            Arrival::Message(link, message) => (link, message),
+            Arrival::Message(link, message) => (link, *message),
         };
         if let from_member::Message::Hello(hello) = message {
             return self.hello(hello, &link);
@@ -149,6 +140,7 @@ impl Reign<'_> {
         }
         let role = if stranger { Role::Standby } else { Role::Working };
         let (seat, earlier) = self.roster.join(&hello, link.clone(), role, Instant::now());
+        self.learn_through(Ts(hello.through));
         let table = &mut self.opened.table;
         for seat in earlier {
             table.vacate(seat);
@@ -169,6 +161,7 @@ impl Reign<'_> {
         link.send(from_owner::Message::Welcome(Welcome {
             epoch: self.opened.teller.epoch,
             checkpoint: self.checkpoint_for_schema().0,
+            through: self.through.0,
         }));
         if !strange.is_empty() {
             let spans = strange.iter().map(Into::into).collect();

@@ -14,13 +14,10 @@ use crate::cluster::owner::resource::StatusWriter;
 use crate::cluster::owner::status::{Told, entered};
 
 impl Reign<'_> {
-    /// Everything at or below it is durable. A feed without spans follows the schema.
+    /// Everything at or below it is durable, and all DDL has passed. A feed without spans follows the schema.
     pub(super) fn checkpoint(&self) -> Ts {
-        let barrier = self.opened.barrier.at();
-        self.opened
-            .table
-            .checkpoint()
-            .map_or(barrier, |spans| spans.min(barrier))
+        let met = self.pending.front().map_or(Ts::MAX, |ddl| ddl.ts.prev());
+        self.durable().min(met)
     }
 
     pub(super) fn publish(&mut self) {
@@ -49,6 +46,7 @@ impl Reign<'_> {
                 watermark: self.floor.0,
                 grant,
                 heard: worker.heard,
+                through: self.through.0,
             });
             if !link.send(beat) {
                 lost.push(link.number);
