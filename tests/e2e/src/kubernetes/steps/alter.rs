@@ -37,7 +37,7 @@ pub(super) async fn run(stage: &Stage) -> Result<()> {
     stage.calm().await;
     for line in stage.lines() {
         let what = format!("over {count} DDLs");
-        stage.bump(STEP, line, moment, &what, Some(1));
+        stage.bump(STEP, line, moment, &what, None);
     }
     Ok(())
 }
