@@ -14,7 +14,7 @@ pub(crate) mod sampling;
 mod session;
 pub(crate) mod source;
 pub(crate) mod start;
-pub(crate) mod whole;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Instant;

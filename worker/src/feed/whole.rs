@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tidemark_model::{Span, SpanId, Ts};
 use tidemark_sink::Sink;
-use tidemark_tidb::schema::{Ddl, TableChange};
+use tidemark_tidb::schema::Ddl;
 use tidemark_tidb::{Table, record_span};
 use tokio::time::sleep;
 
@@ -79,14 +79,14 @@ impl Whole {
         // Ranges may change hands between tables: all ends come before all beginnings.
         for change in &ddl.changes {
             let Some(old) = change.before() else { continue };
-            self.end(old.id, &kept(change)).await?;
+            self.end(old.id, &change.kept()).await?;
         }
         let mut altered = Vec::new();
         for change in &ddl.changes {
             let Some(new) = change.after() else { continue };
             self.wiring.announce(new, ddl.ts).await?;
             altered.push(Arc::clone(new));
-            let kept = kept(change);
+            let kept = change.kept();
             let come = new.physical_ids().filter(|id| !kept.contains(id));
             let ranges = come.map(|id| (id, record_span(id))).collect();
             self.begin(new, ranges, ddl.ts).await?;
@@ -120,35 +120,10 @@ impl Whole {
     }
 }
 
-/// The physical tables that stay the table's own.
-pub(crate) fn kept(change: &TableChange) -> BTreeSet<i64> {
-    let (Some(old), Some(new)) = (change.before(), change.after()) else {
-        return BTreeSet::new();
-    };
-    if old.id != new.id {
-        return BTreeSet::new();
-    }
-    let before: BTreeSet<i64> = old.physical_ids().collect();
-    new.physical_ids().filter(|id| before.contains(id)).collect()
-}
-
-/// What holds a DDL's tables below it.
-pub(crate) fn hold(ddl: &Ddl) -> Hold {
-    let ids = ddl
-        .changes
-        .iter()
-        .filter_map(TableChange::before)
-        .map(|old| old.id);
-    Hold {
-        at: ddl.ts,
-        tables: ids.collect(),
-    }
-}
-
 impl SchemaListener for Whole {
     fn changed<'a>(&'a self, ddl: &'a Arc<Ddl>) -> BoxFuture<'a, Result<(), FeedError>> {
         Box::pin(async move {
-            self.wiring.hold(&hold(ddl)).await?;
+            self.wiring.hold(&Hold::of(ddl)).await?;
             self.pending.push(Arc::clone(ddl));
             Ok(())
         })

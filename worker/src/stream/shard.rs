@@ -11,6 +11,7 @@ use tidemark_model::{Budget, KvChange, SpanId, Ts};
 use tidemark_pull::PullEvent;
 use tidemark_sink::{Batch, Sink, SinkError};
 use tidemark_tidb::Table;
+use tidemark_tidb::schema::{Ddl, TableChange};
 use tokio::sync::{mpsc, oneshot};
 
 use super::barrier::BarrierView;
@@ -46,6 +47,17 @@ pub struct Hold {
     pub at: Ts,
     /// The ids of the tables that it changes.
     pub tables: Arc<[i64]>,
+}
+
+impl Hold {
+    /// What a DDL holds.
+    pub fn of(ddl: &Ddl) -> Self {
+        let tables = ddl.changes.iter().filter_map(TableChange::before);
+        Self {
+            at: ddl.ts,
+            tables: tables.map(|table| table.id).collect(),
+        }
+    }
 }
 
 /// A span that a shard takes charge of.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
+use tidemark_model::Ts;
 use tidemark_tidb::Table;
 use tidemark_tidb::schema::{Ddl, TableChange};
 use tokio::sync::mpsc;
@@ -12,12 +13,20 @@ use tokio::sync::mpsc;
 use crate::error::FeedError;
 use crate::feed::follower::SchemaListener;
 use crate::feed::pending::Pending;
-use crate::feed::whole::hold;
+use crate::stream::shard::Hold;
 use crate::stream::wiring::Wiring;
 
-/// All tables, by id, in the version that counts now.
+/// A table in the version that counts now.
+#[derive(Clone)]
+pub(super) struct Version {
+    pub(super) table: Arc<Table>,
+    /// The DDL that made it; zero if it was there at the beginning.
+    pub(super) since: Ts,
+}
+
+/// All tables, by id.
 pub(super) struct Known {
-    tables: RwLock<HashMap<i64, Arc<Table>>>,
+    tables: RwLock<HashMap<i64, Version>>,
     wiring: Arc<Wiring>,
     pending: Pending,
     /// Told of each DDL that was met.
@@ -32,7 +41,19 @@ impl Known {
         news: mpsc::Sender<()>,
     ) -> Self {
         Self {
-            tables: RwLock::new(tables.map(|table| (table.id, table)).collect()),
+            tables: RwLock::new(
+                tables
+                    .map(|table| {
+                        (
+                            table.id,
+                            Version {
+                                table,
+                                since: Ts::ZERO,
+                            },
+                        )
+                    })
+                    .collect(),
+            ),
             wiring,
             pending,
             news,
@@ -40,7 +61,7 @@ impl Known {
     }
 
     /// A table by its id.
-    pub(super) fn get(&self, id: i64) -> Option<Arc<Table>> {
+    pub(super) fn get(&self, id: i64) -> Option<Version> {
         self.tables.read().get(&id).cloned()
     }
 
@@ -51,7 +72,8 @@ impl Known {
             tables.remove(&old.id);
         }
         for new in ddl.changes.iter().filter_map(TableChange::after) {
-            tables.insert(new.id, Arc::clone(new));
+            let table = Arc::clone(new);
+            tables.insert(new.id, Version { table, since: ddl.ts });
         }
     }
 }
@@ -59,7 +81,7 @@ impl Known {
 impl SchemaListener for Known {
     fn changed<'a>(&'a self, ddl: &'a Arc<Ddl>) -> BoxFuture<'a, Result<(), FeedError>> {
         Box::pin(async move {
-            self.wiring.hold(&hold(ddl)).await?;
+            self.wiring.hold(&Hold::of(ddl)).await?;
             self.pending.push(Arc::clone(ddl));
             let gone = |_| FeedError::Unavailable("the member's loop has ended".into());
             self.news.send(()).await.map_err(gone)

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use tidemark_model::{SpanId, Ts};
+use tidemark_tidb::Table;
 use tidemark_tidb::schema::{Ddl, TableChange};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::streaming::Streaming;
 use crate::cluster::span_key::SpanKey;
 use crate::error::FeedError;
-use crate::feed::whole::kept;
 
 /// A DDL that has passed: its tables go on by their new definitions.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Streaming {
         let mut ended = Vec::new();
         for change in &ddl.changes {
             let Some(old) = change.before() else { continue };
-            let kept = kept(change);
+            let kept = change.kept();
             let gone = |key: &SpanKey| key.table_id == old.id && !kept.contains(&key.physical_id);
             ended.extend(self.running.extract_if(.., |key, _| gone(key)).map(|(_, id)| id));
             self.waiting.retain(|key, _| !gone(key));
@@ -81,21 +81,26 @@ impl Streaming {
                 self.abandon(ahead.id);
             }
         }
+        // Tables that are taken up later are made known to the sink then.
+        let streamed = |table: &Arc<Table>| {
+            let ids = self
+                .running
+                .keys()
+                .chain(self.ahead.keys())
+                .map(|key| key.table_id);
+            ids.into_iter().any(|id| id == table.id)
+        };
+        let after = ddl.changes.iter().filter_map(TableChange::after);
+        let altered: Vec<_> = after.filter(|table| streamed(table)).cloned().collect();
         let wiring = Arc::clone(&self.engine.wiring);
         self.passing = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             if !ended.is_empty() {
                 wiring.detach(&ended).await?;
             }
-            let new: Vec<_> = ddl
-                .changes
-                .iter()
-                .filter_map(TableChange::after)
-                .cloned()
-                .collect();
-            for table in &new {
+            for table in &altered {
                 wiring.announce(table, ddl.ts).await?;
             }
-            wiring.pass(ddl.ts, &new).await?;
+            wiring.pass(ddl.ts, &altered).await?;
             Ok(Passed { ddl, ended })
         })));
     }

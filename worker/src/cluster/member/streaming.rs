@@ -206,7 +206,7 @@ impl Streaming {
             .iter()
             .filter_map(|(key, wanted)| Some((key.clone(), *wanted, self.known.get(key.table_id)?)))
             .collect();
-        for (key, (since, wish), table) in due {
+        for (key, (since, wish), version) in due {
             self.waiting.remove(&key);
             self.attaching.insert(key.clone(), wish);
             let (wiring, turns) = (Arc::clone(&self.engine.wiring), Arc::clone(&self.turns));
@@ -214,7 +214,9 @@ impl Streaming {
             self.attached.spawn(async move {
                 // The semaphore is never closed.
                 let _turn = turns.acquire_owned().await;
-                wiring.announce(&table, since).await?;
+                let table = version.table;
+                // All before its version is durable, though the position may be a little lower.
+                wiring.announce(&table, since.max(version.since)).await?;
                 let (physical_id, range) = (key.physical_id, key.range.clone());
                 if wish == Wish::Prepare {
                     let (id, progress) = wiring.prepare_span(&table, physical_id, range, since).await?;

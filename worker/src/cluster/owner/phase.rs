@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tidemark_crds::{HeldBy, StreamPhase};
 use tidemark_model::Ts;
+use tidemark_tidb::schema::Ddl;
 
 use super::roster::Roster;
 use super::table::{Place, SpanTable};
@@ -71,6 +72,7 @@ pub(super) fn held_by(
     table: &SpanTable,
     roster: &Roster,
     barrier: Ts,
+    ddl: Option<&Ddl>,
     now: Ts,
     before: Option<&HeldBy>,
     wall: jiff::Timestamp,
@@ -79,7 +81,13 @@ pub(super) fn held_by(
     if position.min(barrier).lag_behind(now) < LAG {
         return None;
     }
-    let (stage, reason) = why(table, roster, key, position, barrier);
+    let (stage, reason) = match ddl.filter(|ddl| position >= ddl.ts.prev()) {
+        Some(ddl) => (
+            "schema",
+            format!("the sink is given the DDL at {}: {}", ddl.ts, ddl.query),
+        ),
+        None => why(table, roster, key, position, barrier),
+    };
     let span = if stage == "schema" {
         "mysql.tidb_ddl_job".to_owned()
     } else {

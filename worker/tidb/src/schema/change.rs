@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidemark_model::Ts;
@@ -54,5 +55,17 @@ impl TableChange {
             Self::Dropped(_) => None,
             Self::Added(new) | Self::Altered { new, .. } => Some(new),
         }
+    }
+
+    /// The ids that rows are stored under and that stay the table's own.
+    pub fn kept(&self) -> BTreeSet<i64> {
+        let (Some(old), Some(new)) = (self.before(), self.after()) else {
+            return BTreeSet::new();
+        };
+        if old.id != new.id {
+            return BTreeSet::new();
+        }
+        let ids: BTreeSet<i64> = old.physical_ids().collect();
+        new.physical_ids().filter(|id| ids.contains(id)).collect()
     }
 }

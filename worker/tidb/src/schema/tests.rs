@@ -543,6 +543,14 @@ fn a_truncated_or_repartitioned_table_goes_on_under_another_id() {
         let job = job(action, 12, leaving(split(32, "orders", &[41, 42])));
         let (old, new) = altered(schema.apply(&job, Ts(1001)).unwrap());
         assert_eq!((old.id, new.id), (12, 32), "{action}");
+        assert!(
+            TableChange::Altered {
+                old,
+                new: Arc::clone(&new)
+            }
+            .kept()
+            .is_empty()
+        );
         assert!(schema.table_by_physical_id(21).is_none());
         assert_eq!(schema.table_by_physical_id(42).unwrap(), new);
     }
@@ -553,7 +561,8 @@ fn partitions_come_and_go() {
     for action in [19, 20, 23, 64] {
         let mut schema = schema(&[(2, split(12, "orders", &[21, 22]))]);
         let job = job(action, 12, leaving(split(12, "orders", &[22, 23])));
-        altered(schema.apply(&job, Ts(1001)).unwrap());
+        let changed = changes(schema.apply(&job, Ts(1001)).unwrap());
+        assert_eq!(changed[0].kept(), [22].into());
         assert!(schema.table_by_physical_id(21).is_none(), "{action}");
         assert_eq!(schema.table_by_physical_id(22).unwrap().partitions.len(), 2);
         assert_eq!(schema.table_by_physical_id(23).unwrap().id, 12);

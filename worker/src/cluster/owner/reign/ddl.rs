@@ -11,7 +11,6 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Reign;
 use crate::cluster::owner::schema::{Met, carry_out, named};
 use crate::error::FeedError;
-use crate::feed::whole::kept;
 
 /// What became of the DDL that the sink is given; never, without one.
 pub(super) async fn carried_out(
@@ -85,7 +84,7 @@ impl Reign<'_> {
         let table = &mut self.opened.table;
         for change in &ddl.changes {
             if let Some(old) = change.before() {
-                table.remove(old.id, &kept(change));
+                table.remove(old.id, &change.kept());
             }
         }
         // Members may have passed later DDLs: all before those is durable, and they know the tables only as they are since.

@@ -101,6 +101,7 @@ impl Reign<'_> {
                 table,
                 &self.roster,
                 self.opened.barrier.at(),
+                self.pending.front().map(AsRef::as_ref),
                 clock,
                 before.held_by.as_ref(),
                 wall,
